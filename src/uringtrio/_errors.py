@@ -1,0 +1,140 @@
+"""Every exception of the package, each with the condition that raises it."""
+
+from __future__ import annotations
+
+from typing import Literal, NoReturn
+
+CancelSource = Literal[
+    "KeyboardInterrupt", "deadline", "explicit", "nursery", "shutdown", "unknown"
+]
+
+_PRIVATE = object()
+
+
+class Cancelled(BaseException):
+    """Raised by a checkpoint inside a cancelled scope; the scope that was cancelled absorbs it.
+
+    Let it pass: code that catches it must re-raise it. It cannot be constructed or subclassed.
+
+    Attributes:
+        source: what cancelled the scope: "deadline", "explicit" (a call of `CancelScope.cancel`),
+            "nursery" (a sibling failed), "shutdown", "KeyboardInterrupt" or "unknown".
+        reason: the text given to `CancelScope.cancel`, or the runtime's own, or None.
+        source_task: the repr of the task that cancelled, or None.
+    """
+
+    __module__ = "uringtrio"
+
+    source: CancelSource
+    reason: str | None
+    source_task: str | None
+
+    def __init__(
+        self,
+        *private: object,
+        source: CancelSource = "unknown",
+        reason: str | None = None,
+        source_task: str | None = None,
+    ) -> None:
+        if private != (_PRIVATE,):
+            raise TypeError(
+                "uringtrio.Cancelled has no public constructor: "
+                "to cancel, call CancelScope.cancel(); to time out, use fail_after()"
+            )
+        self.source = source
+        self.reason = reason
+        self.source_task = source_task
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("uringtrio.Cancelled cannot be subclassed")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (new_cancelled, (self.source, self.reason, self.source_task))
+
+    def __str__(self) -> str:
+        reason = "" if self.reason is None else f" with reason {self.reason!r}"
+        task = "" if self.source_task is None else f" from task {self.source_task}"
+        return f"cancelled due to {self.source}{reason}{task}"
+
+
+def new_cancelled(source: CancelSource, reason: str | None, source_task: str | None) -> Cancelled:
+    """Make a `Cancelled`; the scheduler's way in, and pickle's."""
+    return Cancelled(_PRIVATE, source=source, reason=reason, source_task=source_task)
+
+
+class TrioInternalError(Exception):
+    """Raised out of `run` when a system task, an entry callback or the runtime itself failed.
+
+    The original exception is its `__cause__`.
+    """
+
+    __module__ = "uringtrio"
+
+
+class RunFinishedError(RuntimeError):
+    """Raised by `TrioToken.run_sync_soon` and `from_thread` when the run is over."""
+
+    __module__ = "uringtrio"
+
+
+class WouldBlock(Exception):  # noqa: N818  # Trio's name
+    """Raised by every `*_nowait` function when it would have to wait."""
+
+    __module__ = "uringtrio"
+
+
+class BusyResourceError(Exception):
+    """Raised when two tasks use one direction of one resource at the same time."""
+
+    __module__ = "uringtrio"
+
+
+class ClosedResourceError(Exception):
+    """Raised when a resource is used after, or while, this side closed it."""
+
+    __module__ = "uringtrio"
+
+
+class BrokenResourceError(Exception):
+    """Raised when a resource stopped working for a reason outside this program.
+
+    For example the peer of a stream has gone; the `OSError` is its `__cause__`.
+    """
+
+    __module__ = "uringtrio"
+
+
+class EndOfChannel(Exception):  # noqa: N818  # Trio's name
+    """Raised by `receive` on a channel whose senders have all been closed."""
+
+    __module__ = "uringtrio"
+
+
+class TooSlowError(Exception):
+    """Raised by `fail_after` and `fail_at` when their scope ran out of time."""
+
+    __module__ = "uringtrio"
+
+
+class TrioDeprecationWarning(FutureWarning):
+    """Warns of what will be removed; visible by default. Trio's name, so that filters fit."""
+
+    __module__ = "uringtrio"
+
+
+class DriverUnavailableError(RuntimeError):
+    """Raised by `run(driver=...)` when the driver that was asked for cannot be had here.
+
+    Attributes:
+        driver: the name that was asked for.
+        reason: why it cannot be had, and what to do about it.
+        errno: the kernel's answer, or None when the kernel was not asked.
+    """
+
+    __module__ = "uringtrio"
+
+    def __init__(self, driver: str, reason: str, errno: int | None = None) -> None:
+        super().__init__(f"driver {driver!r} is not available: {reason}")
+        self.driver = driver
+        self.reason = reason
+        self.errno = errno
