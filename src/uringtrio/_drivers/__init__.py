@@ -1,0 +1,1 @@
+"""Drivers: what carries out the ops of one thread."""

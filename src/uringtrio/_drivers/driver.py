@@ -1,0 +1,182 @@
+"""The Driver contract, and the one place where the platform is chosen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from uringtrio._errors import DriverUnavailableError
+from uringtrio._ring.options import RingOptions
+from uringtrio._ring.report import ProbeReport
+
+from .wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from uringtrio._ops.op import Op
+
+DRIVERS = ("io_uring", "epoll")
+ENVIRONMENT = "URINGTRIO_DRIVER"
+
+
+@dataclass(frozen=True, slots=True)
+class IOStatistics:
+    """What a driver has done since its run began.
+
+    Attributes:
+        driver: "io_uring" or "epoll".
+        reason: why this driver and no other.
+        enters: system calls that submitted or waited.
+        sqes: ops and cancels submitted.
+        cqes: completions received.
+        overflows: enters that found the completion queue overflowed; nothing is lost by it.
+        cancels: ops that were asked to end early.
+        in_flight: how many ops of each kind wait for their completion, by the op's name.
+    """
+
+    __module__ = "uringtrio.lowlevel"
+
+    driver: str
+    reason: str
+    enters: int
+    sqes: int
+    cqes: int
+    overflows: int
+    cancels: int
+    in_flight: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def backend(self) -> str:
+        """The driver's name under Trio's name for it."""
+        return self.driver
+
+
+class Driver(ABC):
+    """Carries out ops for one thread. Five methods; all but `wake` only in that thread.
+
+    A driver completes each op that was submitted exactly once: `wait` returns it with `res` set.
+    Until then the driver holds the op, and with it all that the kernel may touch.
+    """
+
+    __slots__ = ("_wakeup", "last_id", "reason", "wakeup_fd")
+
+    name: str
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        # Counts submissions and cancels; while it stands still, nothing new waits for `wait`.
+        self.last_id = 0
+        self._wakeup = Wakeup()
+        # For `signal.set_wakeup_fd`.
+        self.wakeup_fd = self._wakeup.writer.fileno()
+
+    @abstractmethod
+    def submit(self, op: Op) -> None:
+        """Start `op`, giving it an id. It completes in a later `wait`, even if it is done now."""
+
+    @abstractmethod
+    def cancel(self, op: Op) -> None:
+        """Ask for an early end of `op`, which is in flight. It completes in a later `wait`."""
+
+    @abstractmethod
+    def wait(self, timeout_ns: int) -> Sequence[Op]:
+        """Return the ops that have completed; wait for one if there is none yet.
+
+        Args:
+            timeout_ns: wait at most this long; 0 does not wait, negative waits without end.
+
+        Returns:
+            Ops with `res` set. None of them after a timeout, a signal or a wake.
+        """
+
+    def wake(self) -> None:
+        """Make the current or next `wait` return at once. Safe in any thread and signal handler."""
+        self._wakeup.wake()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Cancel what is in flight, wait for its completion, then release everything."""
+
+    @abstractmethod
+    def statistics(self) -> IOStatistics:
+        """Return what has been done so far."""
+
+
+def count_by_kind(ops: Sequence[Op]) -> dict[str, int]:
+    """Return how many of `ops` there are of each class, by its name."""
+    return dict(Counter(type(op).__name__ for op in ops))
+
+
+def probe() -> ProbeReport:
+    """Find out whether io_uring can be had here, by opening a ring and closing it.
+
+    Returns:
+        A report; `available` and `reason` say whether `run` will use io_uring and why.
+    """
+    if sys.platform != "linux":
+        return ProbeReport(False, f"io_uring exists on Linux only, not on {sys.platform}", None, "")
+    kernel = os.uname().release
+    try:
+        from uringtrio._ring.probe import probe_ring
+    except ImportError as exc:
+        return ProbeReport(
+            False, f"uringtrio was built without io_uring here ({exc})", None, kernel
+        )
+    return probe_ring()
+
+
+def choose_driver(name: str | None, options: RingOptions | None) -> Driver:
+    """Open the driver to use.
+
+    Args:
+        name: "auto", "io_uring" or "epoll"; None takes the environment's URINGTRIO_DRIVER,
+            and without that "auto": io_uring when it can be had, else epoll.
+        options: for the ring.
+
+    Raises:
+        ValueError: there is no such driver.
+        DriverUnavailableError: the driver was asked for by name and cannot be had.
+    """
+    wanted, asked_by = name, "run(driver=...)"
+    if name is None:
+        wanted, asked_by = os.environ.get(ENVIRONMENT, "auto"), f"the environment's {ENVIRONMENT}"
+    if wanted not in ("auto", *DRIVERS):
+        known = ", ".join(repr(driver) for driver in ("auto", *DRIVERS))
+        raise ValueError(f"{asked_by} names an unknown driver {wanted!r}; known are {known}")
+    if wanted == "epoll":
+        return _open_epoll(f"asked for by {asked_by}")
+    try:
+        reason = "the best that this kernel has" if wanted == "auto" else f"asked for by {asked_by}"
+        return _open_uring(options or RingOptions(), reason)
+    except DriverUnavailableError as exc:
+        if wanted == "io_uring":
+            raise
+        return _open_epoll(exc.reason)
+
+
+def _open_uring(options: RingOptions, reason: str) -> Driver:
+    if sys.platform != "linux":
+        raise DriverUnavailableError("io_uring", probe().reason)
+    try:
+        from uringtrio._ring.probe import explain
+
+        from .uring import UringDriver
+    except ImportError:
+        raise DriverUnavailableError("io_uring", probe().reason) from None
+    try:
+        return UringDriver(options, reason)
+    except OSError as exc:
+        raise DriverUnavailableError("io_uring", explain(exc), exc.errno) from exc
+
+
+def _open_epoll(reason: str) -> Driver:
+    try:
+        from .epoll import EpollDriver
+    except ImportError as exc:
+        raise DriverUnavailableError("epoll", f"epoll exists on Linux only ({exc})") from None
+    return EpollDriver(reason)

@@ -1,0 +1,251 @@
+"""The io_uring driver: the table of ops in flight, over a Ring.
+
+The table is the only owner of what the kernel may touch: an op enters it at `submit` and leaves it
+at its last CQE. Ids count up and are never used twice, so a late CQE cannot be taken for another
+op's; id 0 belongs to the CQEs of cancels, which nobody waits for.
+
+Three things that a CQE may say are no result, and send the op round once more: -ENOBUFS, all
+provided buffers are out (they are back by the next enter); -EAGAIN, an older kernel answers so for
+a non-blocking descriptor instead of waiting (poll, then make the call ourselves); and the poll that
+this leads to.
+"""
+
+from __future__ import annotations
+
+import collections
+import errno
+import functools
+import time
+import warnings
+from typing import TYPE_CHECKING
+
+from uringtrio._ops.op import POLLIN, Op
+from uringtrio._ring.ring import Ring
+
+from .driver import Driver, IOStatistics, count_by_kind
+from .wakeup import DRAIN_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from uringtrio._ring.options import RingOptions
+
+CQE_F_BUFFER = 1 << 0
+CQE_BUFFER_SHIFT = 16
+
+# How long `close` waits for ops that a kernel worker will not let go of.
+DRAIN_SECONDS = 5.0
+
+_leaked: list[object] = []
+
+
+class _Wake(Op):
+    """Receives the bytes of wakes. Always in flight; its completions stay inside the driver."""
+
+    __slots__ = ("_memory", "_pin")
+
+    def __init__(self, fd: int, ring: Ring) -> None:
+        super().__init__(fd, POLLIN)
+        self.is_indirect = True
+        self._memory = bytearray(DRAIN_BYTES)
+        self._pin = ring.pin(self._memory, writable=True)
+
+    def prepare(self, ring: Ring) -> int:
+        return ring.recv(self.id, self.fd, self._pin, DRAIN_BYTES, 0)
+
+    def perform(self) -> int:
+        return 0
+
+
+class UringDriver(Driver):
+    """Carries out ops on a ring of its own."""
+
+    __slots__ = (
+        "_backlog",
+        "_cancels",
+        "_entered_id",
+        "_ops",
+        "_ring",
+        "_wake_op",
+    )
+
+    name = "io_uring"
+
+    def __init__(self, options: RingOptions, reason: str) -> None:
+        self._ring = ring = Ring(options)
+        super().__init__(f"{reason} ({ring.tier})")
+        self._ops: dict[int, Op] = {}
+        # `_last_id` as it was at the last enter: ops and cancels are queued when they differ.
+        self._entered_id = 0
+        self._cancels = 0
+        # What found the submission queue full, in order.
+        self._backlog: collections.deque[Callable[[], int]] = collections.deque()
+        self._wake_op = _Wake(self._wakeup.reader.fileno(), ring)
+        self.submit(self._wake_op)
+
+    def submit(self, op: Op) -> None:
+        self.last_id = op.id = op_id = self.last_id + 1
+        self._ops[op_id] = op
+        try:
+            is_full = op.prepare(self._ring)
+        except BaseException:
+            # It refused its arguments: nothing was submitted.
+            del self._ops[op_id]
+            raise
+        if is_full:
+            self._queue(functools.partial(op.prepare, self._ring))
+
+    def _queue(self, prepare: Callable[[], int]) -> None:
+        """The submission queue is full: make room, or else keep `prepare` for the next wait."""
+        if not self._backlog:
+            self._ring.flush()
+            if prepare() == 0:
+                return
+        self._backlog.append(prepare)
+
+    def cancel(self, op: Op) -> None:
+        self._cancels += 1
+        # Counts like an op, so that `wait` knows that something is queued.
+        self.last_id += 1
+        cancel = functools.partial(self._ring.cancel, op.id)
+        # Never before the op itself, which may be in the backlog.
+        if self._backlog or cancel():
+            self._queue(cancel)
+
+    def wait(self, timeout_ns: int) -> Sequence[Op]:
+        if (
+            timeout_ns == 0
+            and self._entered_id == self.last_id
+            and not self._backlog
+            and not self._ring.has_news()
+        ):
+            return ()
+        self._entered_id = self.last_id
+        while self._backlog and self._backlog[0]() == 0:
+            self._backlog.popleft()
+        if self._backlog:
+            # There is more to submit than one enter can take.
+            timeout_ns = 0
+        pop = self._ops.pop
+        buffers = self._ring.buffers
+        done: list[Op] = []
+        for op_id, res, flags in self._ring.enter(timeout_ns):
+            op = pop(op_id, None)
+            if op is None:
+                continue
+            if flags & CQE_F_BUFFER:
+                # Copied and given back here rather than by the waiter, so that no buffer is
+                # out for longer than one wait. Inlined: a method costs 70 ns of 250
+                # (benchmarks/echo.py).
+                buffer = flags >> CQE_BUFFER_SHIFT
+                start = buffer * buffers.size  # type: ignore[union-attr]  # the flag says that they exist
+                op.value = buffers.memory[start : start + res] if res > 0 else b""  # type: ignore[union-attr]
+                buffers.returned[buffers.returned_count] = buffer  # type: ignore[union-attr]
+                buffers.returned_count += 1  # type: ignore[union-attr]
+            elif res <= 0 or op.is_indirect:
+                if self._goes_on(op, res):
+                    continue
+                res = op.res  # noqa: PLW2901  # what `perform` returned after a poll
+            else:
+                op.value = res
+            op.res = res
+            op.pins = None
+            done.append(op)
+        return done
+
+    def _goes_on(self, op: Op, res: int) -> bool:
+        """Handle the rarer CQEs: say whether `op` is still under way, else set its result."""
+        op.res = res
+        if op is self._wake_op:
+            if op.interruption is None:
+                self.submit(op)
+            return True
+        if res < 0:
+            if op.interruption is None and self._is_tried_again(op, res):
+                return True
+        elif op.is_indirect and op.pins is None:
+            # The poll of a call that is still to be made.
+            try:
+                op.res = op.perform()
+            except BlockingIOError:
+                if op.interruption is None:
+                    self._poll(op)
+                    return True
+                op.res = -errno.ECANCELED
+            except OSError as exc:
+                op.res = -(exc.errno or errno.EIO)
+        op.is_indirect = False
+        if op.res >= 0:
+            op.value = op.collect(op.res)
+        return False
+
+    def _is_tried_again(self, op: Op, res: int) -> bool:
+        if res == -errno.ENOBUFS:
+            self.submit(op)
+        elif res == -errno.EAGAIN and op.interest and op.waits_on_eagain:
+            self._poll(op)
+        else:
+            return False
+        return True
+
+    def _poll(self, op: Op) -> None:
+        op.is_indirect = True
+        op.pins = None
+        self.last_id = op.id = self.last_id + 1
+        self._ops[op.id] = op
+        poll = functools.partial(self._ring.poll, op.id, op.fd, op.interest)
+        if poll():
+            self._queue(poll)
+
+    def close(self) -> None:
+        if self._ring.is_poisoned:
+            self._wakeup.close()
+            return
+        give_up = time.monotonic() + DRAIN_SECONDS
+        for op in list(self._ops.values()):
+            if op.interruption is None:
+                op.interruption = _RUN_IS_OVER
+                self.cancel(op)
+        while self._ops and time.monotonic() < give_up:
+            for op in self.wait(10_000_000):
+                op.finish_unclaimed()
+        self._wakeup.close()
+        if not self._ops:
+            self._ring.close()
+            return
+        # The kernel may still write to what these ops hold, so neither they nor the ring may go.
+        _leaked.append((self._ring, dict(self._ops)))
+        kinds = count_by_kind(list(self._ops.values()))
+        warnings.warn(
+            f"the kernel did not end {kinds} within {DRAIN_SECONDS:g} s of the end of the run; "
+            "their memory is left allocated",
+            ResourceWarning,
+            stacklevel=2,
+        )
+
+    def statistics(self) -> IOStatistics:
+        enters, sqes, cqes, overflows = self._ring.counters()
+        waiting = [op for op in self._ops.values() if op is not self._wake_op]
+        return IOStatistics(
+            driver=self.name,
+            reason=self.reason,
+            enters=enters,
+            sqes=sqes,
+            cqes=cqes,
+            overflows=overflows,
+            cancels=self._cancels,
+            in_flight=count_by_kind(waiting),
+        )
+
+
+class _RunIsOver:
+    """The interruption of ops whose run has ended around them."""
+
+    def exception(self) -> BaseException:
+        return RuntimeError("the run is over")
+
+    def ended(self) -> None:
+        pass
+
+
+_RUN_IS_OVER = _RunIsOver()

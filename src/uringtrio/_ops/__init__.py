@@ -1,0 +1,1 @@
+"""Operations: one class per request to the kernel, carried out by a driver."""

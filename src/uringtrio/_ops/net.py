@@ -1,0 +1,378 @@
+"""The ops of sockets. Each holds the standard library's socket object, which owns the fd."""
+
+from __future__ import annotations
+
+import array
+import errno
+import os
+import select
+import socket
+from typing import TYPE_CHECKING, Any
+
+from . import sockaddr
+from .op import POLLIN, POLLOUT, Op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from uringtrio._ring.ring import Ring
+
+    from .sockaddr import Address, ControlMessage
+
+MSG_NOSIGNAL = socket.MSG_NOSIGNAL
+MSG_WAITALL = socket.MSG_WAITALL
+
+Buffer = bytes | bytearray | memoryview
+
+
+class SocketOp(Op):
+    """An op on a socket.
+
+    Attributes:
+        sock: keeps the descriptor open until the last completion.
+    """
+
+    __slots__ = ("sock",)
+
+    def __init__(self, sock: socket.socket, interest: int) -> None:
+        super().__init__(sock.fileno(), interest)
+        self.sock = sock
+
+    def prepare_poll(self, ring: Ring) -> int:
+        """Wait for readiness instead: for what the ring cannot express; then `perform`."""
+        self.is_indirect = True
+        return ring.poll(self.id, self.fd, self.interest)
+
+
+class Recv(SocketOp):
+    """recv(2) from a stream: returns 1 to `size` bytes, or none at the end of the stream.
+
+    On a ring the bytes come in a provided buffer, so that waiting holds no memory. A provided
+    buffer may be shorter than `size`, which a stream allows; for all else there is RecvInto.
+
+    Attributes:
+        size: the most bytes to receive, at least 1.
+    """
+
+    __slots__ = ("_data", "size")
+
+    def __init__(self, sock: socket.socket, size: int = 0) -> None:
+        super().__init__(sock, POLLIN)
+        self.size = size
+        # The buffer of our own, or what `perform` received.
+        self._data: bytes | bytearray = b""
+
+    def prepare(self, ring: Ring) -> int:
+        if ring.buffers is None:
+            self._data = bytearray(self.size)
+            self.pins = ring.pin(self._data, writable=True)
+            self.is_indirect = True
+            return ring.recv(self.id, self.fd, self.pins, self.size, 0)
+        return ring.recv_provided(self.id, self.fd, self.size, 0)
+
+    def perform(self) -> int:
+        self._data = data = self.sock.recv(self.size)
+        # A short read emptied the socket: the next receive will most likely have to wait.
+        self.arms_first = len(data) < self.size
+        return len(data)
+
+    def collect(self, res: int) -> bytes:
+        data, self._data = self._data, b""
+        return data if type(data) is bytes else bytes(data[:res])
+
+
+class RecvInto(SocketOp):
+    """recv(2) into the caller's buffer, which is pinned until the last completion."""
+
+    __slots__ = ("_buffer", "_flags", "_received")
+
+    def __init__(self, sock: socket.socket, buffer: memoryview, flags: int) -> None:
+        super().__init__(sock, POLLIN)
+        self._buffer = buffer
+        self._flags = flags
+        # What MSG_WAITALL has gathered so far without a ring.
+        self._received = 0
+
+    def prepare(self, ring: Ring) -> int:
+        self.pins = ring.pin(self._buffer, writable=True)
+        return ring.recv(self.id, self.fd, self.pins, len(self.pins), self._flags)
+
+    def perform(self) -> int:
+        if not self._flags & MSG_WAITALL:
+            return self.sock.recv_into(self._buffer, 0, self._flags)
+        flags = self._flags & ~MSG_WAITALL
+        while self._received < len(self._buffer):
+            count = self.sock.recv_into(self._buffer[self._received :], 0, flags)
+            if not count:
+                break
+            self._received += count
+        return self._received
+
+    def res_on_cancel(self) -> int:
+        return self._received or -errno.ECANCELED
+
+
+class Send(SocketOp):
+    """send(2): returns how many bytes went out; with MSG_WAITALL all, unless it is interrupted.
+
+    Attributes:
+        pins: the data; the last completion lets it go.
+        flags: MSG_* flags. MSG_NOSIGNAL must be among them.
+        sent: how many bytes readiness has sent so far; whoever sets `pins` sets it to 0.
+    """
+
+    __slots__ = ("flags", "sent")
+
+    def __init__(self, sock: socket.socket, data: Buffer = b"", flags: int = MSG_NOSIGNAL) -> None:
+        super().__init__(sock, POLLOUT)
+        self.pins = data
+        self.flags = flags
+        self.sent = 0
+
+    def prepare(self, ring: Ring) -> int:
+        pins = self.pins
+        # cffi passes the address of bytes itself, which never move.
+        if type(pins) is not bytes:
+            self.pins = pins = ring.pin(pins, writable=False)
+        return ring.send(self.id, self.fd, pins, len(pins), self.flags)
+
+    def perform(self) -> int:
+        if not self.flags & MSG_WAITALL:
+            return self.sock.send(self.pins, self.flags)
+        # As the ring does it: keep on until all is out, and let a cancel report the count.
+        rest = memoryview(self.pins).cast("B")
+        flags = self.flags & ~MSG_WAITALL
+        while True:
+            self.sent += self.sock.send(rest[self.sent :], flags)
+            if self.sent == len(rest):
+                return self.sent
+
+    def res_on_cancel(self) -> int:
+        return self.sent or -errno.ECANCELED
+
+
+class RecvMsg(SocketOp):
+    """recvmsg(2): data, control messages, flags and the sender's address."""
+
+    __slots__ = (
+        "_buffers",
+        "_control",
+        "_control_size",
+        "_flags",
+        "_keep",
+        "_message",
+        "_received",
+    )
+
+    def __init__(
+        self, sock: socket.socket, buffers: Sequence[Any], control_size: int, flags: int
+    ) -> None:
+        super().__init__(sock, POLLIN)
+        self._buffers = buffers
+        self._control_size = control_size
+        self._flags = flags
+        self._message: Any = None
+        self._keep: list[Any] = []
+        self._received: tuple[list[ControlMessage], int, Address] | None = None
+
+    def prepare(self, ring: Ring) -> int:
+        if self.sock.family not in sockaddr.NATIVE_FAMILIES:
+            return self.prepare_poll(ring)
+        self.pins = [ring.pin(buffer, writable=True) for buffer in self._buffers]
+        name = ring.allocate(128)
+        control = ring.allocate(self._control_size) if self._control_size else ring.null()
+        self._message, self._keep = ring.new_message(
+            self.pins, name, 128, control, self._control_size
+        )
+        self._keep.append(ring)
+        return ring.recvmsg(self.id, self.fd, self._message, self._flags | socket.MSG_CMSG_CLOEXEC)
+
+    def perform(self) -> int:
+        size, control, flags, address = self.sock.recvmsg_into(
+            self._buffers, self._control_size, self._flags | socket.MSG_CMSG_CLOEXEC
+        )
+        self._received = control, flags & ~socket.MSG_CMSG_CLOEXEC, address
+        return size
+
+    def message(self) -> tuple[list[ControlMessage], int, Address]:
+        """Return what came with the data: (control messages, flags, address)."""
+        if self._received is None:
+            message = self._message
+            *_, name, control, ring = self._keep
+            raw = ring.copy_out(control, message.msg_controllen) if self._control_size else b""
+            flags = message.msg_flags & ~socket.MSG_CMSG_CLOEXEC
+            address = sockaddr.unpack(ring.copy_out(name, message.msg_namelen))
+            self._received = list(sockaddr.unpack_control(raw)), flags, address
+        return self._received
+
+    def discard(self) -> None:
+        control, _, _ = self.message()
+        for level, kind, data in control:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                for fd in array.array("i", data[: len(data) - len(data) % 4]):
+                    os.close(fd)
+
+
+class SendMsg(SocketOp):
+    """sendmsg(2): data from several buffers, with control messages, to an address or the peer."""
+
+    __slots__ = ("_address", "_buffers", "_control", "_flags")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        buffers: Sequence[Any],
+        control: Sequence[ControlMessage],
+        flags: int,
+        address: Address,
+    ) -> None:
+        super().__init__(sock, POLLOUT)
+        self._buffers = buffers
+        self._control = control
+        self._flags = flags
+        self._address = address
+
+    def prepare(self, ring: Ring) -> int:
+        family = self.sock.family
+        if self._address is not None and family not in sockaddr.NATIVE_FAMILIES:
+            return self.prepare_poll(ring)
+        name = b"" if self._address is None else sockaddr.pack(family, self._address)
+        control = sockaddr.pack_control(self._control)
+        pins = [ring.pin(buffer, writable=False) for buffer in self._buffers]
+        message, self.pins = ring.new_message(
+            pins,
+            ring.pin(name, writable=False) if name else ring.null(),
+            len(name),
+            ring.pin(control, writable=False) if control else ring.null(),
+            len(control),
+        )
+        self.pins.append(message)
+        return ring.sendmsg(self.id, self.fd, message, self._flags | MSG_NOSIGNAL)
+
+    def perform(self) -> int:
+        flags = self._flags | MSG_NOSIGNAL
+        if self._address is None:
+            return self.sock.sendmsg(self._buffers, self._control, flags)
+        return self.sock.sendmsg(self._buffers, self._control, flags, self._address)
+
+
+class SendTo(SendMsg):
+    """sendto(2)."""
+
+    __slots__ = ()
+
+    def __init__(self, sock: socket.socket, data: Buffer, flags: int, address: Address) -> None:
+        super().__init__(sock, [data], (), flags, address)
+
+
+class Accept(SocketOp):
+    """accept4(2): returns a descriptor that is close-on-exec and non-blocking."""
+
+    __slots__ = ("_address", "_memory", "_ring")
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, POLLIN)
+        self._address: Address = None
+        self._memory: tuple[Any, Any] | None = None
+        self._ring: Any = None
+
+    def prepare(self, ring: Ring) -> int:
+        if self._memory is None:
+            self._memory = ring.new_address()
+            self._ring = ring
+        name, size = self._memory
+        size[0] = 128
+        flags = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        return ring.accept(self.id, self.fd, name, size, flags)
+
+    def perform(self) -> int:
+        conn, self._address = self.sock.accept()
+        conn.setblocking(False)  # the standard library's signature
+        return conn.detach()
+
+    def address(self) -> Address:
+        """Return the address of the peer that was accepted.
+
+        None for a family that only the standard library can read; then ask `getpeername`.
+        """
+        if self._memory is None:
+            return self._address
+        if self.sock.family not in sockaddr.NATIVE_FAMILIES:
+            return None
+        name, size = self._memory
+        return sockaddr.unpack(self._ring.copy_out(name, size[0]))
+
+    def discard(self) -> None:
+        os.close(self.res)
+
+
+class Connect(SocketOp):
+    """connect(2) to a numeric address.
+
+    EAGAIN is a failure here, and not to be waited for: the listener of a Unix socket has no room
+    in its queue, and nothing tells when it has.
+    """
+
+    __slots__ = ("_address", "_is_under_way")
+    waits_on_eagain = False
+
+    def __init__(self, sock: socket.socket, address: Address) -> None:
+        super().__init__(sock, POLLOUT)
+        self._address = address
+        self._is_under_way = False
+
+    def prepare(self, ring: Ring) -> int:
+        if self.sock.family not in sockaddr.NATIVE_FAMILIES:
+            return self.prepare_poll(ring)
+        self.pins = packed = sockaddr.pack(self.sock.family, self._address)
+        return ring.connect(self.id, self.fd, packed, len(packed))
+
+    def perform(self) -> int:
+        if self._is_under_way:
+            return -self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        try:
+            self.sock.connect(self._address)
+        except BlockingIOError as exc:
+            if exc.errno != errno.EINPROGRESS:
+                return -errno.EAGAIN
+            self._is_under_way = True
+            raise
+        return 0
+
+
+class Shutdown(SocketOp):
+    """shutdown(2)."""
+
+    __slots__ = ("_how",)
+    is_instant = True
+
+    def __init__(self, sock: socket.socket, how: int) -> None:
+        super().__init__(sock, 0)
+        self._how = how
+
+    def prepare(self, ring: Ring) -> int:
+        return ring.shutdown(self.id, self.fd, self._how)
+
+    def perform(self) -> int:
+        self.sock.shutdown(self._how)
+        return 0
+
+
+class Poll(Op):
+    """poll(2) of one descriptor: returns the events that are there."""
+
+    __slots__ = ()
+
+    def __init__(self, fd: int, interest: int) -> None:
+        super().__init__(fd, interest)
+        self.arms_first = True
+
+    def prepare(self, ring: Ring) -> int:
+        return ring.poll(self.id, self.fd, self.interest)
+
+    def perform(self) -> int:
+        poll = select.poll()
+        poll.register(self.fd, self.interest)
+        for _, events in poll.poll(0):
+            return events
+        raise BlockingIOError
