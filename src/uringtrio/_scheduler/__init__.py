@@ -1,0 +1,1 @@
+"""The scheduler: tasks, nurseries, cancel scopes, time, and the run loop."""

@@ -1,0 +1,357 @@
+"""Runner: the state of one run, the birth and death of its tasks, and its beginning and end."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from uringtrio._errors import RunFinishedError, TrioInternalError
+
+from .cancel import MISNESTED, MISNESTING_ADVICE, CancelReason, CancelScope
+from .current import get_runner
+from .deadlines import Deadlines
+from .entry import EntryQueue, TrioToken
+from .interrupt import KeyboardInterruption
+from .nursery import CLOSED_MESSAGE, Nursery, open_nursery
+from .task import Task
+
+if TYPE_CHECKING:
+    from uringtrio._abc import Clock
+    from uringtrio._drivers.driver import Driver, IOStatistics
+
+AsyncFn = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatistics:
+    """What `uringtrio.lowlevel.current_statistics()` returns.
+
+    Attributes:
+        tasks_living: tasks that have not finished, the runtime's own two included.
+        tasks_runnable: tasks that will run in the next turn of the loop.
+        seconds_to_next_deadline: time to the earliest deadline; inf if there is none.
+        run_sync_soon_queue_size: calls that wait to be made for other threads.
+        io_statistics: what the driver has done.
+    """
+
+    __module__ = "uringtrio.lowlevel"
+
+    tasks_living: int
+    tasks_runnable: int
+    seconds_to_next_deadline: float
+    io_statistics: IOStatistics
+    run_sync_soon_queue_size: int
+
+
+class Runner:
+    """The state of one run.
+
+    Attributes:
+        driver: carries out the ops.
+        clock: the time of deadlines; `now` is its `current_time`, bound.
+        runq: tasks to run in the next turn of the loop.
+        task: the one that is running; None between tasks.
+        main_error, main_value: how the main task ended.
+    """
+
+    __slots__ = (
+        "clock", "deadlines", "driver", "entry", "init_task",
+        "keyboard_interruption", "ki_pending", "main_error", "main_is_done", "main_task",
+        "main_value", "now", "runq", "strict_exception_groups", "system_context",
+        "system_nursery", "task", "tasks_living", "token", "unknown_reason",
+    )  # fmt: skip
+
+    def __init__(self, driver: Driver, clock: Clock, *, strict_exception_groups: bool) -> None:
+        self.driver = driver
+        self.clock = clock
+        self.now = clock.current_time
+        self.strict_exception_groups = strict_exception_groups
+        self.runq: list[Task] = []
+        self.deadlines = Deadlines()
+        self.task: Task | None = None
+        self.tasks_living = 0
+        self.entry = EntryQueue(self)
+        self.token = TrioToken(self.entry)
+        self.system_context = contextvars.copy_context()
+        self.system_nursery: Nursery | None = None
+        self.init_task: Task | None = None
+        self.main_task: Task | None = None
+        self.main_is_done = False
+        self.main_value: Any = None
+        self.main_error: BaseException | None = None
+        self.ki_pending = False
+        self.keyboard_interruption = KeyboardInterruption(self)
+        self.unknown_reason = MISNESTED
+
+    # Birth.
+
+    def spawn(
+        self,
+        async_fn: AsyncFn,
+        args: tuple[Any, ...],
+        nursery: Nursery,
+        name: object,
+        *,
+        context: contextvars.Context | None = None,
+        ki_protected: bool = False,
+    ) -> Task:
+        """Make a task that runs `async_fn(*args)` in `nursery`, which must be open."""
+        if context is None:
+            context = contextvars.copy_context()
+        try:
+            coro = context.run(async_fn, *args)
+        except TypeError:
+            check_async_fn(async_fn, "nursery.start_soon")
+            raise
+        if type(coro) is not CoroutineType:
+            coro = _as_coroutine(coro, async_fn)
+        task = Task(
+            coro,
+            nursery,
+            self,
+            async_fn if name is None else name,
+            context,
+            scope=nursery.cancel_scope,
+            ki_protected=ki_protected,
+        )
+        self.tasks_living += 1
+        nursery._children.add(task)
+        self.runq.append(task)
+        return task
+
+    def start(self, async_fn: AsyncFn, args: tuple[Any, ...]) -> None:
+        """Make the first task, which starts all others."""
+        root = CancelScope()
+        self.init_task = Task(
+            self._init(async_fn, args),
+            None,
+            self,
+            "<init>",
+            self.system_context,
+            scope=root,
+            ki_protected=True,
+        )
+        self.tasks_living = 1
+        self.runq.append(self.init_task)
+
+    async def _init(self, async_fn: AsyncFn, args: tuple[Any, ...]) -> None:
+        # The nesting is the order of the end: the main task first, then system tasks, and last
+        # the calls of other threads, which must be accepted for as long as anything runs.
+        async with open_nursery(strict_exception_groups=True) as entry_nursery:
+            async with open_nursery(strict_exception_groups=True) as self.system_nursery:
+                async with open_nursery(strict_exception_groups=True) as main_nursery:
+                    try:
+                        self.main_task = self.spawn(async_fn, args, main_nursery, None)
+                    except BaseException as exc:  # noqa: BLE001  # `run` raises it
+                        self._main_finished(None, exc)
+                        return
+                    self._spawn_system(
+                        self.entry.task, (), entry_nursery, "<TrioToken.run_sync_soon task>"
+                    )
+                self._shut_down(self.system_nursery, "main task done, shutting down system tasks")
+            self._shut_down(entry_nursery, "main task done, shutting down run_sync_soon callbacks")
+
+    def _shut_down(self, nursery: Nursery, reason: str) -> None:
+        nursery.cancel_scope._cancel(CancelReason("shutdown", reason, repr(self.init_task)))
+
+    def _spawn_system(
+        self,
+        async_fn: AsyncFn,
+        args: tuple[Any, ...],
+        nursery: Nursery,
+        name: object,
+        context: contextvars.Context | None = None,
+    ) -> Task:
+        if nursery._closed:
+            raise RuntimeError(CLOSED_MESSAGE)
+        if context is None:
+            context = self.system_context.copy()
+        return self.spawn(async_fn, args, nursery, name, context=context, ki_protected=True)
+
+    # Death.
+
+    def task_exited(self, task: Task, value: Any, error: BaseException | None) -> None:
+        """Account for the end of `task`; called by the loop."""
+        self.tasks_living -= 1
+        if task._nurseries:
+            error = self._abandon_nurseries(task, error)
+        nursery = task._nursery
+        if nursery is None:
+            self.init_task = None
+            if error is not None:
+                raise error
+            return
+        if task is self.main_task:
+            self._main_finished(value, error)
+            error = None
+        nursery._child_finished(task, error)
+
+    def _main_finished(self, value: Any, error: BaseException | None) -> None:
+        self.main_is_done = True
+        self.main_value = value
+        self.main_error = error
+
+    @staticmethod
+    def _abandon_nurseries(task: Task, error: BaseException | None) -> BaseException:
+        for nursery in task._nurseries:
+            nursery.cancel_scope._cancel(
+                CancelReason(
+                    "nursery",
+                    "Parent Task exited prematurely, abandoning this nursery without exiting "
+                    "it properly.",
+                    repr(task),
+                )
+            )
+            nursery._closed = True
+        problem = RuntimeError(
+            f"Nursery stack corrupted: Nursery surrounding {task!r} was closed before the task "
+            f"exited\n{MISNESTING_ADVICE}"
+        )
+        problem.__context__ = error
+        return problem
+
+    def close(self) -> None:
+        """Let go of everything that refers back here, so that a finished run is freed at once."""
+        self.main_task = self.init_task = self.system_nursery = None
+        self.entry.close()
+        del self.driver, self.keyboard_interruption
+
+    # KeyboardInterrupt.
+
+    def deliver_ki(self) -> None:
+        """Remember a KeyboardInterrupt for the main task. Called by the signal handler."""
+        self.ki_pending = True
+        # When the run has finished, `run` is about to look at `ki_pending` itself.
+        with contextlib.suppress(RunFinishedError):
+            self.entry.run_sync_soon(self._deliver_ki_to_main)
+
+    def _deliver_ki_to_main(self) -> None:
+        if self.ki_pending and self.main_task is not None and not self.main_is_done:
+            self.main_task._ki_pending = True
+            self.main_task._deliver()
+
+    def clear_ki(self) -> None:
+        """Forget the KeyboardInterrupt: it is being raised."""
+        self.ki_pending = False
+        if self.main_task is not None:
+            self.main_task._ki_pending = False
+
+
+def spawn_system_task(
+    async_fn: AsyncFn,
+    *args: Any,
+    name: object = None,
+    context: contextvars.Context | None = None,
+) -> Task:
+    """Start a task that belongs to the run itself rather than to a nursery.
+
+    It is cancelled when the main task has finished; an exception from it ends the run with
+    `TrioInternalError`; KeyboardInterrupt is not raised in it.
+
+    Args:
+        async_fn: an async function.
+        args: its positional arguments.
+        name: as in `Nursery.start_soon`.
+        context: its context variables; None takes those of the caller of `run`.
+
+    Returns:
+        The task.
+
+    Raises:
+        RuntimeError: the run is shutting down.
+    """
+    runner = get_runner("uringtrio.lowlevel.spawn_system_task()")
+    if runner.system_nursery is None:
+        raise RuntimeError(CLOSED_MESSAGE)
+    return runner._spawn_system(async_fn, args, runner.system_nursery, name, context)
+
+
+def current_root_task() -> Task | None:
+    """Return the run's first task, the ancestor of all others."""
+    return get_runner("uringtrio.lowlevel.current_root_task()").init_task
+
+
+def current_clock() -> Clock:
+    """Return the clock of this run."""
+    return get_runner("uringtrio.lowlevel.current_clock()").clock
+
+
+def current_statistics() -> RunStatistics:
+    """Return figures about this run, for debugging and monitoring."""
+    runner = get_runner("uringtrio.lowlevel.current_statistics()")
+    return RunStatistics(
+        tasks_living=runner.tasks_living,
+        tasks_runnable=len(runner.runq),
+        seconds_to_next_deadline=runner.deadlines.next_deadline() - runner.now(),
+        io_statistics=runner.driver.statistics(),
+        run_sync_soon_queue_size=len(runner.entry),
+    )
+
+
+def _as_coroutine(result: Any, async_fn: AsyncFn) -> Coroutine[Any, Any, Any]:
+    """Turn what `async_fn(*args)` returned into a coroutine, or explain why it is none."""
+    if isinstance(result, Coroutine):
+        # A coroutine of another kind, as compilers make them: one of ours around it.
+        return _await(result)
+    name = getattr(async_fn, "__qualname__", None) or repr(async_fn)
+    if inspect.isasyncgen(result):
+        raise TypeError(
+            f"expected an async function but got an async generator: {name} contains `yield`; "
+            "iterate over it with `async for` in an async function"
+        )
+    if hasattr(result, "_asyncio_future_blocking") or type(result).__name__ == "Future":
+        raise TypeError(
+            f"expected an async function, but {name} returned {result!r}: uringtrio runs neither "
+            "asyncio's nor other libraries' futures"
+        )
+    if inspect.isawaitable(result):
+        return _await(result)
+    raise TypeError(
+        f"expected an async function, but {name} is a sync function that returned {result!r}; "
+        "define it with `async def`, or run it in a thread"
+    )
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def check_async_fn(async_fn: object, call: str) -> None:
+    """Refuse what is plainly no async function, before it is called.
+
+    Args:
+        async_fn: what the user passed.
+        call: how it was passed, such as "uringtrio.run".
+
+    Raises:
+        TypeError: it is a coroutine object, or cannot be called.
+    """
+    if inspect.iscoroutine(async_fn):
+        name = async_fn.__qualname__
+        async_fn.close()  # It will never be awaited, and that is not worth a second message.
+        raise TypeError(
+            f"{call} was expecting an async function, but instead it got a coroutine object "
+            f"<{name}>.\nProbably you wrote `{call}({name}(...))`; "
+            f"it should be `{call}({name}, ...)`, without the parentheses"
+        )
+    if inspect.isasyncgen(async_fn):
+        raise TypeError(
+            f"{call} was expecting an async function, not the async generator {async_fn!r}"
+        )
+    if not callable(async_fn) and not isinstance(async_fn, functools.partial):
+        raise TypeError(f"{call} was expecting an async function, not {async_fn!r}")
+
+
+def as_internal_error(exc: BaseException) -> TrioInternalError:
+    """Wrap what the runtime itself let through."""
+    if isinstance(exc, TrioInternalError):
+        return exc
+    error = TrioInternalError("internal error in uringtrio, or in a system task: please report it")
+    error.__cause__ = exc
+    return error

@@ -1,0 +1,1 @@
+"""Synchronisation between the tasks of one run."""
