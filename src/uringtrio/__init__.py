@@ -1,0 +1,55 @@
+"""uringtrio: structured concurrency for Python on io_uring, with Trio's interface."""
+
+from . import abc as abc, lowlevel as lowlevel, socket as socket
+from ._channels import (
+    MemoryChannelStatistics as MemoryChannelStatistics,
+    MemoryReceiveChannel as MemoryReceiveChannel,
+    MemorySendChannel as MemorySendChannel,
+    open_memory_channel as open_memory_channel,
+)
+from ._drivers.driver import probe as probe
+from ._errors import (
+    BrokenResourceError as BrokenResourceError,
+    BusyResourceError as BusyResourceError,
+    Cancelled as Cancelled,
+    ClosedResourceError as ClosedResourceError,
+    DriverUnavailableError as DriverUnavailableError,
+    EndOfChannel as EndOfChannel,
+    RunFinishedError as RunFinishedError,
+    TooSlowError as TooSlowError,
+    TrioDeprecationWarning as TrioDeprecationWarning,
+    TrioInternalError as TrioInternalError,
+    WouldBlock as WouldBlock,
+)
+from ._net.connect import open_tcp_stream as open_tcp_stream
+from ._net.listen import (
+    SocketListener as SocketListener,
+    open_tcp_listeners as open_tcp_listeners,
+    serve_listeners as serve_listeners,
+    serve_tcp as serve_tcp,
+)
+from ._net.stream import SocketStream as SocketStream
+from ._ring.options import RingOptions as RingOptions
+from ._ring.report import ProbeReport as ProbeReport
+from ._scheduler.cancel import (
+    CancelScope as CancelScope,
+    current_effective_deadline as current_effective_deadline,
+)
+from ._scheduler.current import current_time as current_time
+from ._scheduler.loop import run as run
+from ._scheduler.nursery import (
+    TASK_STATUS_IGNORED as TASK_STATUS_IGNORED,
+    Nursery as Nursery,
+    TaskStatus as TaskStatus,
+    open_nursery as open_nursery,
+)
+from ._sync.event import Event as Event, EventStatistics as EventStatistics
+from ._timeouts import (
+    fail_after as fail_after,
+    fail_at as fail_at,
+    move_on_after as move_on_after,
+    move_on_at as move_on_at,
+    sleep as sleep,
+    sleep_forever as sleep_forever,
+    sleep_until as sleep_until,
+)

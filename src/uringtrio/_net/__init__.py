@@ -1,0 +1,1 @@
+"""Sockets, streams, listeners and the functions that open them."""

@@ -1,0 +1,46 @@
+"""Closing a descriptor on which ops are in flight: the last of them to complete closes it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from uringtrio._errors import ClosedResourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from uringtrio._ops.op import Interruption, Op
+
+
+def close_after(fd: int, ops: Sequence[Op]) -> None:
+    """Interrupt `ops`, which are in flight, and close `fd` when all have completed."""
+    ops_left = [fd, len(ops)]
+    for op in ops:
+        before = op.interruption
+        if before is None:
+            op.abort(op.waiter, _Closing(ops_left, None))
+        else:
+            # It is being cancelled already; that decides what its task gets.
+            op.interruption = _Closing(ops_left, before)
+
+
+class _Closing:
+    """The interruption of the ops on a descriptor that is being closed."""
+
+    __slots__ = ("_before", "_ops_left")
+
+    def __init__(self, ops_left: list[int], before: Interruption | None) -> None:
+        # [descriptor, how many ops have not completed], shared by the ops.
+        self._ops_left = ops_left
+        self._before = before
+
+    def exception(self) -> BaseException:
+        if self._before is not None:
+            return self._before.exception()
+        return ClosedResourceError("another task closed this socket")
+
+    def ended(self) -> None:
+        self._ops_left[1] -= 1
+        if self._ops_left[1] == 0:
+            os.close(self._ops_left[0])

@@ -1,0 +1,288 @@
+"""Listeners, and servers made of them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket as stdlib
+from typing import TYPE_CHECKING, Any, TypeVar, final
+
+from uringtrio._abc import AsyncResource, Listener
+from uringtrio._errors import ClosedResourceError
+from uringtrio._scheduler.cancel import CancelScope
+from uringtrio._scheduler.nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
+from uringtrio._scheduler.traps import checkpoint
+from uringtrio._timeouts import sleep
+
+from .address import getaddrinfo
+from .socket import Socket, socket as make_socket
+from .socket_type import SocketType
+from .stream import SocketStream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+ResourceT = TypeVar("ResourceT", bound=AsyncResource)
+
+LOGGER = logging.getLogger("uringtrio.serve_listeners")
+
+# The connection died between the kernel's handshake and our accept: take the next one.
+# Source: accept(2), "Error handling".
+_IGNORABLE_ERRNOS = frozenset(
+    getattr(errno, name)
+    for name in ("EPERM", "ECONNABORTED", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN",
+                 "ENONET", "EHOSTUNREACH", "EOPNOTSUPP", "ENETUNREACH", "ENOSR", "ESOCKTNOSUPPORT",
+                 "EPROTONOSUPPORT", "ETIMEDOUT", "ECONNRESET")
+    if hasattr(errno, name)
+)  # fmt: skip
+
+# The process or the system is short of something: wait for connections to end.
+_SCARCITY_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+SCARCITY_SLEEP_SECONDS = 0.1
+
+# The kernel cuts it to net.core.somaxconn, which is what "as long as possible" means.
+BACKLOG_MAX = 0xFFFF
+
+
+@final
+class SocketListener(Listener[SocketStream]):
+    """Hands out incoming connections of a listening socket, of which it becomes the owner.
+
+    Args:
+        socket: of type SOCK_STREAM and listening; see `SocketStream`.
+
+    Raises:
+        TypeError: it is no socket of `uringtrio.socket`.
+        ValueError: it is not of type SOCK_STREAM, or not listening.
+
+    Attributes:
+        socket: the socket.
+    """
+
+    __slots__ = ("__weakref__", "socket")
+
+    def __init__(self, socket: SocketType) -> None:
+        if not isinstance(socket, SocketType):
+            raise TypeError(
+                f"SocketListener needs a socket made by uringtrio.socket, not {socket!r}"
+            )
+        if socket.type != stdlib.SOCK_STREAM:  # type: ignore[attr-defined]  # a subclass has it
+            raise ValueError("SocketListener requires a SOCK_STREAM socket")
+        self.socket: Any = socket
+        try:
+            is_listening = socket.getsockopt(  # type: ignore[attr-defined]  # as above
+                stdlib.SOL_SOCKET, stdlib.SO_ACCEPTCONN
+            )
+        except OSError:
+            pass  # Not every implementation has the option.
+        else:
+            if not is_listening:
+                raise ValueError("SocketListener requires a listening socket: call listen() first")
+
+    async def accept(self) -> SocketStream:
+        """Wait for a connection and return its stream.
+
+        Connections that died before they could be handed out are passed over.
+
+        Raises:
+            ClosedResourceError: this listener is closed, or was closed meanwhile.
+            BusyResourceError: another task is accepting.
+            OSError: the process or the system has no room for it (EMFILE, ENFILE, ENOMEM,
+                ENOBUFS); the connection waits in the queue.
+
+        Checkpoint: always.
+        """
+        while True:
+            try:
+                sock, _ = await self.socket.accept()
+            except OSError as exc:
+                if exc.errno in (errno.EBADF, errno.ENOTSOCK):
+                    raise ClosedResourceError("this socket was already closed") from None
+                if exc.errno not in _IGNORABLE_ERRNOS:
+                    raise
+            else:
+                return SocketStream(sock)
+
+    async def aclose(self) -> None:
+        """Close the socket.
+
+        Checkpoint: always.
+        """
+        self.socket.close()
+        await checkpoint()
+
+
+def _checked_backlog(backlog: int | None) -> int:
+    if backlog is None:
+        return BACKLOG_MAX
+    if not isinstance(backlog, int):
+        raise TypeError(f"backlog must be an int or None, not {backlog!r}")
+    return min(backlog, BACKLOG_MAX)
+
+
+async def open_tcp_listeners(
+    port: int, *, host: str | bytes | None = None, backlog: int | None = None
+) -> list[SocketListener]:
+    """Listen on a TCP port, on each address that `host` has.
+
+    Args:
+        port: 0 lets the kernel choose one, for each address another.
+        host: a name or an address to bind to; None is every address of this machine, of both
+            IPv4 and IPv6.
+        backlog: how many connections may wait to be accepted; None is as many as the system
+            allows.
+
+    Returns:
+        At least one listener, with SO_REUSEADDR set, and IPV6_V6ONLY for IPv6.
+
+    Raises:
+        TypeError: `port` or `backlog` is no int.
+        OSError: the port is in use (EADDRINUSE), the name cannot be resolved, ...
+
+    Checkpoint: always.
+    """
+    if not isinstance(port, int):
+        raise TypeError(f"port must be an int, not {port!r}")
+    backlog = _checked_backlog(backlog)
+    found = await getaddrinfo(host, port, type=stdlib.SOCK_STREAM, flags=stdlib.AI_PASSIVE)
+    listeners: list[SocketListener] = []
+    unsupported: list[OSError] = []
+    try:
+        for family, kind, proto, _, address in found:
+            try:
+                sock = make_socket(family, kind, proto)
+            except OSError as exc:
+                if exc.errno != errno.EAFNOSUPPORT:
+                    raise
+                # IPv6 may be off on this machine, and "every address" must still work.
+                unsupported.append(exc)
+            else:
+                listeners.append(await _listen(sock, address, backlog))
+    except BaseException:
+        for listener in listeners:
+            listener.socket.close()
+        raise
+    if not listeners:
+        raise OSError(
+            errno.EAFNOSUPPORT, f"this system supports no address family of {host!r}"
+        ) from ExceptionGroup("no address family is supported", unsupported)
+    return listeners
+
+
+async def _listen(sock: Socket, address: Any, backlog: int) -> SocketListener:
+    """Return a listener on `sock`, which is closed if that fails."""
+    try:
+        sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, 1)
+        if sock.family == stdlib.AF_INET6:
+            sock.setsockopt(stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY, 1)
+        await sock.bind(address)
+        sock.listen(backlog)
+        return SocketListener(sock)
+    except OSError as exc:
+        sock.close()
+        reason = os.strerror(exc.errno) if exc.errno else str(exc)
+        raise OSError(exc.errno, f"cannot listen on {address!r}: {reason}") from exc
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _run_handler(stream: ResourceT, handler: Callable[[ResourceT], Awaitable[Any]]) -> None:
+    try:
+        await handler(stream)
+    finally:
+        await _close_forcefully(stream)
+
+
+async def _close_forcefully(stream: AsyncResource) -> None:
+    with CancelScope() as scope:
+        scope.cancel()
+        await stream.aclose()
+
+
+async def _serve_one_listener(
+    listener: Listener[ResourceT],
+    handler_nursery: Any,
+    handler: Callable[[ResourceT], Awaitable[Any]],
+) -> None:
+    async with listener:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as exc:
+                if exc.errno not in _SCARCITY_ERRNOS:
+                    raise
+                LOGGER.exception(
+                    "accept returned %s (%s); retrying in %s seconds",
+                    errno.errorcode[exc.errno],
+                    os.strerror(exc.errno),
+                    SCARCITY_SLEEP_SECONDS,
+                )
+                await sleep(SCARCITY_SLEEP_SECONDS)
+            else:
+                handler_nursery.start_soon(_run_handler, stream, handler)
+
+
+async def serve_listeners(
+    handler: Callable[[ResourceT], Awaitable[Any]],
+    listeners: Sequence[Listener[ResourceT]],
+    *,
+    handler_nursery: Nursery | None = None,
+    task_status: TaskStatus[Sequence[Listener[ResourceT]]] = TASK_STATUS_IGNORED,
+) -> None:
+    """Accept connections for ever, and run `handler(stream)` in a task for each.
+
+    Args:
+        handler: an async function; its stream is closed, forcefully, when it has returned. If it
+            raises, the server goes down with the exception.
+        listeners: closed when this ends.
+        handler_nursery: where handlers run; None makes a nursery that ends with the server.
+        task_status: for `nursery.start`, which then returns `listeners`.
+
+    Raises:
+        Cancelled: the only way to stop it, other than an error.
+
+    Running out of descriptors or memory is logged to "uringtrio.serve_listeners" and waited out.
+
+    Checkpoint: always.
+    """
+    async with open_nursery() as nursery:
+        for listener in listeners:
+            nursery.start_soon(_serve_one_listener, listener, handler_nursery or nursery, handler)
+        # The listeners' queues exist already: clients can connect from here on.
+        task_status.started(listeners)
+    raise AssertionError("a server never ends by itself")
+
+
+async def serve_tcp(
+    handler: Callable[[SocketStream], Awaitable[Any]],
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    handler_nursery: Nursery | None = None,
+    task_status: TaskStatus[list[SocketListener]] = TASK_STATUS_IGNORED,
+) -> None:
+    """Listen on a TCP port for ever, and run `handler(stream)` in a task for each connection.
+
+    Args:
+        handler: an async function, see `serve_listeners`.
+        port: see `open_tcp_listeners`.
+        host: see `open_tcp_listeners`.
+        backlog: see `open_tcp_listeners`.
+        handler_nursery: see `serve_listeners`.
+        task_status: for `nursery.start`, which then returns the list of listeners; with port 0
+            they tell the port.
+
+    Raises: what `open_tcp_listeners` and `serve_listeners` raise.
+
+    Checkpoint: always.
+    """
+    listeners = await open_tcp_listeners(port, host=host, backlog=backlog)
+    await serve_listeners(
+        handler,
+        listeners,
+        handler_nursery=handler_nursery,
+        task_status=task_status,  # type: ignore[arg-type]  # a list is a sequence
+    )

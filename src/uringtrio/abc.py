@@ -1,0 +1,14 @@
+"""The contracts: streams, listeners, channels, clocks."""
+
+from ._abc import (
+    AsyncResource as AsyncResource,
+    Channel as Channel,
+    Clock as Clock,
+    HalfCloseableStream as HalfCloseableStream,
+    Listener as Listener,
+    ReceiveChannel as ReceiveChannel,
+    ReceiveStream as ReceiveStream,
+    SendChannel as SendChannel,
+    SendStream as SendStream,
+    Stream as Stream,
+)
