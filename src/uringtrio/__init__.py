@@ -29,6 +29,7 @@ from ._net.listen import (
     serve_tcp as serve_tcp,
 )
 from ._net.stream import SocketStream as SocketStream
+from ._public import adopt as _adopt
 from ._ring.options import RingOptions as RingOptions
 from ._ring.report import ProbeReport as ProbeReport
 from ._scheduler.cancel import (
@@ -53,3 +54,5 @@ from ._timeouts import (
     sleep_forever as sleep_forever,
     sleep_until as sleep_until,
 )
+
+_adopt(__name__, globals())

@@ -36,8 +36,6 @@ class MemoryChannelStatistics:
         peak_buffer_used: the most objects that the buffer has held so far.
     """
 
-    __module__ = "uringtrio"
-
     current_buffer_used: int
     max_buffer_size: int | float
     open_send_channels: int
@@ -358,7 +356,6 @@ class open_memory_channel(  # noqa: N801  # a class, to be subscripted: open_mem
     """
 
     __slots__ = ()
-    __module__ = "uringtrio"
 
     def __new__(cls, max_buffer_size: float) -> Self:
         """Make a pair of handles."""

@@ -23,8 +23,6 @@ class Cancelled(BaseException):
         source_task: the repr of the task that cancelled, or None.
     """
 
-    __module__ = "uringtrio"
-
     source: CancelSource
     reason: str | None
     source_task: str | None
@@ -68,31 +66,21 @@ class TrioInternalError(Exception):
     The original exception is its `__cause__`.
     """
 
-    __module__ = "uringtrio"
-
 
 class RunFinishedError(RuntimeError):
     """Raised by `TrioToken.run_sync_soon` and `from_thread` when the run is over."""
-
-    __module__ = "uringtrio"
 
 
 class WouldBlock(Exception):  # noqa: N818  # Trio's name
     """Raised by every `*_nowait` function when it would have to wait."""
 
-    __module__ = "uringtrio"
-
 
 class BusyResourceError(Exception):
     """Raised when two tasks use one direction of one resource at the same time."""
 
-    __module__ = "uringtrio"
-
 
 class ClosedResourceError(Exception):
     """Raised when a resource is used after, or while, this side closed it."""
-
-    __module__ = "uringtrio"
 
 
 class BrokenResourceError(Exception):
@@ -101,25 +89,17 @@ class BrokenResourceError(Exception):
     For example the peer of a stream has gone; the `OSError` is its `__cause__`.
     """
 
-    __module__ = "uringtrio"
-
 
 class EndOfChannel(Exception):  # noqa: N818  # Trio's name
     """Raised by `receive` on a channel whose senders have all been closed."""
-
-    __module__ = "uringtrio"
 
 
 class TooSlowError(Exception):
     """Raised by `fail_after` and `fail_at` when their scope ran out of time."""
 
-    __module__ = "uringtrio"
-
 
 class TrioDeprecationWarning(FutureWarning):
     """Warns of what will be removed; visible by default. Trio's name, so that filters fit."""
-
-    __module__ = "uringtrio"
 
 
 class DriverUnavailableError(RuntimeError):
@@ -130,8 +110,6 @@ class DriverUnavailableError(RuntimeError):
         reason: why it cannot be had, and what to do about it.
         errno: the kernel's answer, or None when the kernel was not asked.
     """
-
-    __module__ = "uringtrio"
 
     def __init__(self, driver: str, reason: str, errno: int | None = None) -> None:
         super().__init__(f"driver {driver!r} is not available: {reason}")

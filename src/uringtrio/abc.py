@@ -12,3 +12,6 @@ from ._abc import (
     SendStream as SendStream,
     Stream as Stream,
 )
+from ._public import adopt as _adopt
+
+_adopt(__name__, globals())

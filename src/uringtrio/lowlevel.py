@@ -1,6 +1,7 @@
 """What libraries are built from: checkpoints, tasks, tokens, statistics."""
 
 from ._drivers.driver import IOStatistics as IOStatistics
+from ._public import adopt as _adopt
 from ._scheduler.current import current_task as current_task
 from ._scheduler.entry import TrioToken as TrioToken, current_trio_token as current_trio_token
 from ._scheduler.interrupt import (
@@ -24,3 +25,5 @@ from ._scheduler.traps import (
     reschedule as reschedule,
     wait_task_rescheduled as wait_task_rescheduled,
 )
+
+_adopt(__name__, globals())

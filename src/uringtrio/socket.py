@@ -16,6 +16,7 @@ from ._net.socket import (
     socketpair as socketpair,
 )
 from ._net.socket_type import SocketType as SocketType
+from ._public import adopt as _adopt
 
 if TYPE_CHECKING:
     # What the rule below makes, as far as type checkers are concerned.
@@ -35,3 +36,5 @@ globals().update(
         if name in _FUNCTIONS or (name.isupper() and not name.startswith("_"))
     }
 )
+
+_adopt(__name__, globals())

@@ -39,8 +39,6 @@ class IOStatistics:
         in_flight: how many ops of each kind wait for their completion, by the op's name.
     """
 
-    __module__ = "uringtrio.lowlevel"
-
     driver: str
     reason: str
     enters: int

@@ -15,7 +15,6 @@ import errno
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from uringtrio._ops.op import POLLIN, POLLOUT, Op
 from uringtrio._thread_cache import start_thread_soon
 
 from .driver import Driver, IOStatistics, count_by_kind
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     import outcome
 
-DIRECTIONS = (POLLIN, POLLOUT)
+    from uringtrio._ops.op import Op
 
 
 class ReadinessDriver(Driver):
@@ -45,8 +44,8 @@ class ReadinessDriver(Driver):
         super().__init__(reason)
         self._enters = self._ops_done = self._cancels = 0
         self._done: list[Op] = []
-        # Armed ops by (fd, POLLIN or POLLOUT), first in first out.
-        self._waiting: dict[tuple[int, int], collections.deque[Op]] = {}
+        # Armed ops by descriptor, those of each direction in order of arrival. Most often one.
+        self._waiting: dict[int, list[Op]] = {}
         self._in_threads: dict[int, Op] = {}
         # Filled by worker threads: append and popleft of a deque are atomic.
         self._from_threads: collections.deque[Op] = collections.deque()
@@ -89,25 +88,26 @@ class ReadinessDriver(Driver):
         self._done.append(op)
 
     def _wait_for(self, op: Op) -> None:
-        self._waiting.setdefault((op.fd, op.interest), collections.deque()).append(op)
+        waiting = self._waiting.get(op.fd)
+        if waiting is None:
+            self._waiting[op.fd] = [op]
+        else:
+            waiting.append(op)
         self._rearm(op.fd)
 
     def _rearm(self, fd: int) -> None:
         """Arm `fd` for whoever waits; if that fails, so do all who wait."""
-        waiting = [key for direction in DIRECTIONS if (key := (fd, direction)) in self._waiting]
+        waiting = self._waiting.get(fd, ())
+        events = 0
+        for op in waiting:
+            events |= op.interest
         try:
-            self._arm(fd, sum(direction for _, direction in waiting))
+            self._arm(fd, events)
         except OSError as exc:
-            for op in [op for key in waiting for op in self._waiting.pop(key)]:
+            del self._waiting[fd]
+            for op in waiting:
                 op.res = -(exc.errno or errno.EIO)
                 self._complete(op)
-
-    def _forget(self, op: Op) -> None:
-        key = (op.fd, op.interest)
-        queue = self._waiting[key]
-        queue.remove(op)
-        if not queue:
-            del self._waiting[key]
 
     def _run_in_thread(self, op: Op) -> None:
         def deliver(result: outcome.Outcome[int]) -> None:
@@ -127,8 +127,11 @@ class ReadinessDriver(Driver):
         self._cancels += 1
         self.last_id += 1
         # A call in a thread cannot be taken back, and one that is done is done.
-        if op in self._waiting.get((op.fd, op.interest), ()):
-            self._forget(op)
+        waiting = self._waiting.get(op.fd, [])
+        if op in waiting:
+            waiting.remove(op)
+            if not waiting:
+                del self._waiting[op.fd]
             self._rearm(op.fd)
             op.res = op.res_on_cancel()
             self._complete(op)
@@ -148,24 +151,16 @@ class ReadinessDriver(Driver):
         return done
 
     def _dispatch(self, fd: int, ready: int) -> None:
-        still_waiting = False
-        for direction in DIRECTIONS:
-            queue = self._waiting.get((fd, direction))
-            if queue is None:
-                continue
-            while ready & direction and queue and self._try(queue[0]):
-                del queue[0]
-            if queue:
-                still_waiting = True
-            else:
-                del self._waiting[fd, direction]
-        if still_waiting:
+        left = [
+            op for op in self._waiting.pop(fd, ()) if not (op.interest & ready and self._try(op))
+        ]
+        if left:
+            self._waiting[fd] = left
             self._rearm(fd)
 
     def close(self) -> None:
-        for queue in list(self._waiting.values()):
-            for op in list(queue):
-                self.cancel(op)
+        for op in [op for waiting in self._waiting.values() for op in waiting]:
+            self.cancel(op)
         # Threads cannot be stopped: wait, as the memory they touch is ours.
         while self._in_threads or self._done:
             for op in self.wait(-1):
@@ -173,7 +168,7 @@ class ReadinessDriver(Driver):
         self._wakeup.close()
 
     def statistics(self) -> IOStatistics:
-        waiting = [op for queue in self._waiting.values() for op in queue]
+        waiting = [op for ops in self._waiting.values() for op in ops]
         return IOStatistics(
             driver=self.name,
             reason=self.reason,

@@ -26,6 +26,7 @@ from .driver import Driver, IOStatistics, count_by_kind
 from .wakeup import DRAIN_BYTES
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Callable, Sequence
 
     from uringtrio._ring.options import RingOptions
@@ -62,6 +63,7 @@ class UringDriver(Driver):
 
     __slots__ = (
         "_backlog",
+        "_buffers",
         "_cancels",
         "_entered_id",
         "_ops",
@@ -80,6 +82,10 @@ class UringDriver(Driver):
         self._cancels = 0
         # What found the submission queue full, in order.
         self._backlog: collections.deque[Callable[[], int]] = collections.deque()
+        # The pool's memory, the size of each buffer, and where to put ids to give back.
+        self._buffers: tuple[mmap.mmap | bytes, int, memoryview] = (b"", 0, memoryview(b""))
+        if ring.buffers is not None:
+            self._buffers = (ring.buffers.memory, ring.buffers.size, ring.buffers.returned)
         self._wake_op = _Wake(self._wakeup.reader.fileno(), ring)
         self.submit(self._wake_op)
 
@@ -127,30 +133,32 @@ class UringDriver(Driver):
             # There is more to submit than one enter can take.
             timeout_ns = 0
         pop = self._ops.pop
-        buffers = self._ring.buffers
         done: list[Op] = []
+        memory, size, returned = self._buffers
+        returned_count = 0
         for op_id, res, flags in self._ring.enter(timeout_ns):
             op = pop(op_id, None)
             if op is None:
                 continue
             if flags & CQE_F_BUFFER:
                 # Copied and given back here rather than by the waiter, so that no buffer is
-                # out for longer than one wait. Inlined: a method costs 70 ns of 250
-                # (benchmarks/echo.py).
+                # out for longer than one wait; and inlined, for 70 ns (benchmarks/echo.py).
                 buffer = flags >> CQE_BUFFER_SHIFT
-                start = buffer * buffers.size  # type: ignore[union-attr]  # the flag says that they exist
-                op.value = buffers.memory[start : start + res] if res > 0 else b""  # type: ignore[union-attr]
-                buffers.returned[buffers.returned_count] = buffer  # type: ignore[union-attr]
-                buffers.returned_count += 1  # type: ignore[union-attr]
+                start = buffer * size
+                op.value = memory[start : start + res] if res > 0 else b""
+                returned[returned_count] = buffer
+                returned_count += 1
             elif res <= 0 or op.is_indirect:
                 if self._goes_on(op, res):
                     continue
                 res = op.res  # noqa: PLW2901  # what `perform` returned after a poll
+                op.pins = None
             else:
                 op.value = res
+                op.pins = None
             op.res = res
-            op.pins = None
             done.append(op)
+        self._ring.returned_count = returned_count
         return done
 
     def _goes_on(self, op: Op, res: int) -> bool:
@@ -163,8 +171,8 @@ class UringDriver(Driver):
         if res < 0:
             if op.interruption is None and self._is_tried_again(op, res):
                 return True
-        elif op.is_indirect and op.pins is None:
-            # The poll of a call that is still to be made.
+        elif op.is_polled:
+            op.is_polled = False
             try:
                 op.res = op.perform()
             except BlockingIOError:
@@ -174,7 +182,7 @@ class UringDriver(Driver):
                 op.res = -errno.ECANCELED
             except OSError as exc:
                 op.res = -(exc.errno or errno.EIO)
-        op.is_indirect = False
+        op.is_indirect = op.is_polled = False
         if op.res >= 0:
             op.value = op.collect(op.res)
         return False
@@ -189,8 +197,7 @@ class UringDriver(Driver):
         return True
 
     def _poll(self, op: Op) -> None:
-        op.is_indirect = True
-        op.pins = None
+        op.is_indirect = op.is_polled = True
         self.last_id = op.id = self.last_id + 1
         self._ops[op.id] = op
         poll = functools.partial(self._ring.poll, op.id, op.fd, op.interest)

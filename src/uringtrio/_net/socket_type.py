@@ -15,7 +15,6 @@ class SocketType:
     """
 
     __slots__ = ("__weakref__",)
-    __module__ = "uringtrio.socket"
 
     def __init__(self) -> None:
         if type(self) is SocketType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,9 @@ class Write(Op):
         return ring.write(self.id, self.fd, self.pins, len(self.pins), self._offset)
 
     def perform(self) -> int:
+        if self._offset < 0 and self.interest:
+            # Readiness promises room for this much; more would block on a blocking descriptor.
+            return os.write(self.fd, memoryview(self._data).cast("B")[: select.PIPE_BUF])
         if self._offset < 0:
             return os.write(self.fd, self._data)
         return os.pwrite(self.fd, self._data, self._offset)

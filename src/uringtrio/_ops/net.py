@@ -40,7 +40,7 @@ class SocketOp(Op):
 
     def prepare_poll(self, ring: Ring) -> int:
         """Wait for readiness instead: for what the ring cannot express; then `perform`."""
-        self.is_indirect = True
+        self.is_indirect = self.is_polled = True
         return ring.poll(self.id, self.fd, self.interest)
 
 

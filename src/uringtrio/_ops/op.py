@@ -52,14 +52,15 @@ class Op(ABC):
         waiter: the task that waits, from `arm` until it has resumed; None when the op is free.
         interruption: set when the wait is to end early; raised only if `res` is negative, because
             a result >= 0 always reaches somebody.
-        is_indirect: a ring's completion is not the result yet: the ring only polled `fd`, and
-            `perform` makes the call; or `collect` makes the value from a buffer of our own.
+        is_indirect: a ring's completion is not the value yet: `collect` makes it from a buffer of
+            our own, or `is_polled` is set.
+        is_polled: a ring only polls `fd`, and then `perform` makes the call.
         arms_first: whether `perform` would most likely block, so wait for readiness before.
     """
 
     __slots__ = (
-        "arms_first", "fd", "id", "interest", "interruption", "is_indirect", "pins", "res",
-        "value", "waiter",
+        "arms_first", "fd", "id", "interest", "interruption", "is_indirect", "is_polled", "pins",
+        "res", "value", "waiter",
     )  # fmt: skip
 
     # Whether `perform` never blocks although there is no readiness for it; else a driver without
@@ -78,6 +79,7 @@ class Op(ABC):
         self.waiter: Any = None
         self.interruption: Interruption | None = None
         self.is_indirect = False
+        self.is_polled = False
         self.arms_first = False
 
     def __repr__(self) -> str:

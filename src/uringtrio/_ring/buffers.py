@@ -19,12 +19,11 @@ class ProvidedBuffers:
     Attributes:
         memory: buffer `i` begins at `i * size`. Slicing an mmap makes bytes in one step.
         size: bytes in each buffer.
-        returned: ids of the buffers to give back at the next enter; the shim's own memory.
-        returned_count: how many of them are valid; at most one for each CQE that an enter hands
-            out, so they always fit.
+        returned: ids of the buffers to give back at the next enter, see `Ring.returned_count`;
+            the shim's own memory, with room for one for each CQE that an enter hands out.
     """
 
-    __slots__ = ("memory", "returned", "returned_count", "size")
+    __slots__ = ("memory", "returned", "size")
 
     def __init__(self, ring: Any, *, size: int, count: int) -> None:
         # Anonymous memory is resident only where the kernel has written.
@@ -33,7 +32,6 @@ class ProvidedBuffers:
         self.returned = memoryview(ffi.buffer(lib.ut_returned(ring), 2 * lib.ut_reap_max())).cast(
             "H"
         )
-        self.returned_count = 0
         res = lib.ut_provide(ring, ffi.from_buffer(self.memory), size, count)
         if res < 0:
             raise OSError(-res, "io_uring_register_buf_ring")

@@ -26,8 +26,6 @@ class RingOptions:
             the wake-up latency out of the last microseconds and costs that much CPU.
     """
 
-    __module__ = "uringtrio"
-
     entries: int = 512
     cq_entries: int = 2048
     buffer_count: int = 256

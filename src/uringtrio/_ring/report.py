@@ -18,8 +18,6 @@ class ProbeReport:
         opcodes: numbers of the supported opcodes (`IORING_OP_*`), empty when unavailable.
     """
 
-    __module__ = "uringtrio"
-
     available: bool
     reason: str
     errno: int | None

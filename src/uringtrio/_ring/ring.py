@@ -98,6 +98,8 @@ class Ring:
         self.features = 0
         # Closed, or inherited by a forked child.
         self.is_poisoned = False
+        # How many of `buffers.returned` are to be given back at the next enter.
+        self.returned_count = 0
         self._spin_ns = options.spin_us * 1000
         self._ring: Any = self._open(options)
         lib.ut_dontfork(self._ring)
@@ -198,12 +200,8 @@ class Ring:
         Raises:
             OSError: the ring is unusable.
         """
-        buffers = self.buffers
-        returned = 0
-        if buffers is not None:
-            returned = buffers.returned_count
-            buffers.returned_count = 0
-        count = self._enter(1, timeout_ns, self._spin_ns, returned)
+        returned_count, self.returned_count = self.returned_count, 0
+        count = self._enter(1, timeout_ns, self._spin_ns, returned_count)
         if count < 0:
             raise OSError(-count, f"io_uring_enter: {os.strerror(-count)}")
         return self._unpack(self._cqes[: count * 16])

@@ -24,16 +24,19 @@ class EntryQueue:
 
     The lock is reentrant because a signal handler may interrupt this very code in its own thread.
     Appending is one atomic step, so such an interruption finds the queues whole.
+
+    Attributes:
+        queue: calls in order of arrival.
+        idempotent: the same for those of which equal ones are made once.
     """
 
-    __slots__ = ("_idempotent", "_is_done", "_lock", "_queue", "_runner", "_sleeper")
+    __slots__ = ("_is_done", "_lock", "_runner", "_sleeper", "idempotent", "queue")
 
     def __init__(self, runner: Runner) -> None:
         # None once the run is over.
         self._runner: Runner | None = runner
-        self._queue: collections.deque[Call] = collections.deque()
-        # Insertion order counts, and an equal call that is queued already is not queued again.
-        self._idempotent: dict[Call, None] = {}
+        self.queue: collections.deque[Call] = collections.deque()
+        self.idempotent: dict[Call, None] = {}
         self._lock = threading.RLock()
         self._is_done = False
         self._sleeper: Task | None = None
@@ -46,14 +49,14 @@ class EntryQueue:
                 raise RunFinishedError("run_sync_soon: the run has finished")
             # Nothing after the append may raise: the caller must be able to rely on the call.
             if idempotent:
-                self._idempotent[sync_fn, args] = None
+                self.idempotent[sync_fn, args] = None
             else:
-                self._queue.append((sync_fn, args))
+                self.queue.append((sync_fn, args))
             assert self._runner is not None
             self._runner.driver.wake()
 
     def __len__(self) -> int:
-        return len(self._queue) + len(self._idempotent)
+        return len(self.queue) + len(self.idempotent)
 
     def wake_sleeper(self) -> None:
         """Let the system task run, if it waits for calls; called by the loop in each turn."""
@@ -84,9 +87,9 @@ class EntryQueue:
         """Make the calls that are queued now; those that they queue wait for the next time."""
         with self._lock:
             # Swapped, because other threads and signal handlers may insert at any moment.
-            idempotent, self._idempotent = self._idempotent, {}
-        for _ in range(len(self._queue)):
-            self._call(*self._queue.popleft())
+            idempotent, self.idempotent = self.idempotent, {}
+        for _ in range(len(self.queue)):
+            self._call(*self.queue.popleft())
         for sync_fn, args in idempotent:
             self._call(sync_fn, args)
 

@@ -125,12 +125,11 @@ def _loop(runner: Runner) -> None:
     seen_id = -1
     turns = 0
     while runner.init_task is not None:
-        timeout_ns = before_wait(runner)
         turns += 1
-        if timeout_ns == 0 and driver.last_id == seen_id and turns % POLL_EVERY:
+        if runner.runq and driver.last_id == seen_id and turns % POLL_EVERY:
             after_wait(runner, ())
         else:
-            after_wait(runner, driver.wait(timeout_ns))
+            after_wait(runner, driver.wait(before_wait(runner)))
             seen_id = driver.last_id
         run_tasks(runner)
 
@@ -168,8 +167,9 @@ def after_wait(runner: Runner, done: Sequence[Op]) -> None:
         runq.append(task)
     if runner.deadlines.heap:
         runner.deadlines.expire(runner.now())
-    if runner.entry:
-        runner.entry.wake_sleeper()
+    entry = runner.entry
+    if entry.queue or entry.idempotent:
+        entry.wake_sleeper()
 
 
 def run_tasks(runner: Runner) -> None:
@@ -186,10 +186,10 @@ def run_tasks(runner: Runner) -> None:
             if error is None:
                 value = task._value
                 task._value = None
-                yielded = task.context.run(task.coro.send, value)
+                yielded = task._run(task._send, value)
             else:
                 task._error = None
-                yielded = task.context.run(task.coro.throw, error)
+                yielded = task._run(task.coro.throw, error)
         except StopIteration as exc:
             runner.task = None
             runner.task_exited(task, exc.value, None)

@@ -40,8 +40,6 @@ class RunStatistics:
         io_statistics: what the driver has done.
     """
 
-    __module__ = "uringtrio.lowlevel"
-
     tasks_living: int
     tasks_runnable: int
     seconds_to_next_deadline: float
@@ -227,6 +225,9 @@ class Runner:
     def deliver_ki(self) -> None:
         """Remember a KeyboardInterrupt for the main task. Called by the signal handler."""
         self.ki_pending = True
+        if self.main_task is not None and not self.main_is_done:
+            self.main_task._ki_pending = True
+        # The call is for a main task that waits; a handler must not touch the run queue.
         # When the run has finished, `run` is about to look at `ki_pending` itself.
         with contextlib.suppress(RunFinishedError):
             self.entry.run_sync_soon(self._deliver_ki_to_main)

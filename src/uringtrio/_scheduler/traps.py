@@ -34,8 +34,6 @@ class Abort(enum.Enum):
         FAILED: the wait goes on; somebody will call `reschedule` for it.
     """
 
-    __module__ = "uringtrio.lowlevel"
-
     SUCCEEDED = 1
     FAILED = 2
 

@@ -19,8 +19,6 @@ class EventStatistics:
         tasks_waiting: how many tasks are blocked in `wait`.
     """
 
-    __module__ = "uringtrio"
-
     tasks_waiting: int
 
 
