@@ -1,0 +1,169 @@
+"""What every test may use, and what every test must leave behind: nothing.
+
+The suite runs once for each driver, chosen by the environment's URINGTRIO_DRIVER.
+"""
+
+import gc
+import os
+import threading
+import time
+from math import inf
+
+import pytest
+
+import uringtrio
+from uringtrio import _thread_cache, lowlevel
+from uringtrio._scheduler import loop
+
+# Longest wait for worker threads whose result nobody wants any more.
+THREADS_SECONDS_MAX = 10.0
+# A test that waits for longer than this waits for ever.
+RUN_SECONDS_MAX = 20.0
+
+
+def pytest_collection_finish():
+    # What exists by now stays: then the collection after each test only looks at the test's own.
+    gc.collect()
+    gc.freeze()
+
+
+def open_descriptors():
+    """Return {fd: what it refers to} of this process."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            pass  # The descriptor of this very listing.
+    return found
+
+
+def busy_threads():
+    """Return the threads that are neither idle workers nor were there before any test."""
+    idle = {worker._thread for worker in list(_thread_cache._idle_workers)}
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and thread not in idle
+    ]
+
+
+class Leftovers:
+    """What the runs of one test left behind; `allowed` says that a crash is what it is about."""
+
+    def __init__(self):
+        self.found = []
+        self.allowed = False
+
+    def look_at(self, runner):
+        if runner.tasks_living:
+            self.found.append(f"{runner.tasks_living} tasks alive at the end of the run")
+        in_flight = runner.driver.statistics().in_flight
+        if in_flight:
+            self.found.append(f"ops in flight at the end of the run: {in_flight}")
+
+
+@pytest.fixture(autouse=True)
+def leftovers(monkeypatch):
+    """Fail the test if it leaves a descriptor, a task, an op or a busy thread.
+
+    A test that crashes a run on purpose sets `leftovers.allowed`: what is left by that of tasks
+    and ops is the crash's; descriptors and threads are still counted.
+    """
+    seen = Leftovers()
+    run_loop = loop._loop
+
+    def observed_loop(runner):
+        try:
+            run_loop(runner)
+        finally:
+            seen.look_at(runner)
+
+    monkeypatch.setattr(loop, "_loop", observed_loop)
+    threads_before = set(busy_threads())
+    before = open_descriptors()
+    yield seen
+    if not seen.allowed:
+        assert not seen.found, "; ".join(seen.found)
+    gc.collect()
+    after = open_descriptors()
+    leaked = {fd: link for fd, link in after.items() if before.get(fd) != link}
+    assert not leaked, f"descriptors left open: {leaked}"
+    give_up = time.monotonic() + THREADS_SECONDS_MAX
+    while set(busy_threads()) - threads_before and time.monotonic() < give_up:
+        time.sleep(0.001)
+    busy = set(busy_threads()) - threads_before
+    assert not busy, f"threads left running: {busy}"
+
+
+class JumpingClock(uringtrio.abc.Clock):
+    """A clock that stands still while anything can run, and jumps when all tasks wait.
+
+    Not for tests with real I/O: it does not know that some is about to complete.
+
+    Attributes:
+        now: the time; a test may set it.
+        starts: how many runs have started it.
+    """
+
+    def __init__(self, now=1000.0):
+        self.now = now
+        self.starts = 0
+
+    def start_clock(self):
+        self.starts += 1
+
+    def current_time(self):
+        return self.now
+
+    def deadline_to_sleep_time(self, deadline):
+        if deadline == inf:
+            return inf
+        self.now = max(self.now, deadline)
+        return 0
+
+
+@pytest.fixture
+def clock():
+    """A clock for `run(clock=...)` that jumps from deadline to deadline."""
+    return JumpingClock()
+
+
+@pytest.fixture
+def run():
+    """`uringtrio.run`, with a limit in real seconds: for tests with real I/O."""
+
+    def run_with_limit(async_fn, *args, seconds=RUN_SECONDS_MAX, **options):
+        async def limited():
+            with uringtrio.fail_after(seconds):
+                return await async_fn(*args)
+
+        return uringtrio.run(limited, **options)
+
+    return run_with_limit
+
+
+async def _settle():
+    for _ in range(10):
+        await lowlevel.checkpoint()
+
+
+@pytest.fixture
+def settle():
+    """An async function that lets all other tasks run until they wait."""
+    return _settle
+
+
+class Recorder:
+    """A place for tasks to say what has happened, in order."""
+
+    def __init__(self):
+        self.events = []
+
+    def __call__(self, event):
+        self.events.append(event)
+
+
+@pytest.fixture
+def record():
+    return Recorder()

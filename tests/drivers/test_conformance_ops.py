@@ -1,0 +1,445 @@
+"""What every driver promises about each op that moves data: its success, errors, cancellation.
+
+Connections are in test_conformance_connections.py, files in test_conformance_files.py.
+"""
+
+import errno
+import os
+import socket
+import struct
+
+import pytest
+
+from uringtrio._ops.net import Recv, RecvInto, RecvMsg, Send, SendMsg, SendTo
+
+ECANCELED = -errno.ECANCELED
+SEND_ALL = socket.MSG_WAITALL | socket.MSG_NOSIGNAL
+
+
+def fill(sock):
+    """Send until the kernel takes no more; return how much that was."""
+    sent = 0
+    while True:
+        try:
+            sent += sock.send(bytes(65536))
+        except BlockingIOError:
+            return sent
+
+
+def drain(sock):
+    """Receive all that is there."""
+    received = bytearray()
+    while True:
+        try:
+            data = sock.recv(1 << 20)
+        except BlockingIOError:
+            return bytes(received)
+        if not data:
+            return bytes(received)
+        received += data
+
+
+def reset(sock):
+    """Close with a reset instead of an orderly end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def cancel_and_finish(bench, op):
+    bench.settle()
+    bench.cancel(op)
+    (res,) = bench.finish(op)
+    bench.settle()
+    return res
+
+
+# Recv.
+
+
+def test_recv_waits_for_data(bench, pair):
+    left, right = pair
+    op = bench.submit(Recv(left, 100))
+    bench.settle()
+    right.send(b"hello")
+
+    assert bench.finish(op) == [5]
+    assert op.value == b"hello"
+    assert type(op.value) is bytes
+
+
+def test_recv_takes_at_most_its_size_and_leaves_the_rest(bench, pair):
+    left, right = pair
+    right.send(b"hello world")
+    op = Recv(left, 5)
+
+    assert bench.do(op) == 5
+    assert op.value == b"hello"
+    assert left.recv(100) == b" world"
+
+
+def test_recv_at_the_end_of_the_stream_is_empty(bench, pair):
+    left, right = pair
+    right.shutdown(socket.SHUT_WR)
+    op = Recv(left, 100)
+
+    assert bench.do(op) == 0
+    assert op.value == b""
+
+
+def test_recv_object_serves_again_after_each_kind_of_end(bench, pair):
+    left, right = pair
+    op = Recv(left, 100)
+    for message in (b"one", b"three", b"x" * 100):
+        right.send(message)
+        bench.do(op)
+        assert op.value == message
+        bench.completions.clear()
+    bench.submit(op)
+    assert cancel_and_finish(bench, op) == ECANCELED
+    bench.completions.clear()
+    right.send(b"after")
+    bench.do(op)
+    assert op.value == b"after"
+    bench.completions.clear()
+    right.shutdown(socket.SHUT_WR)
+    assert bench.do(op) == 0
+    assert op.value == b""
+
+
+def test_recv_into_with_peek_leaves_the_data(bench, pair):
+    left, right = pair
+    right.send(b"hello")
+    buffer = bytearray(100)
+
+    assert bench.do(RecvInto(left, memoryview(buffer), socket.MSG_PEEK)) == 5
+    assert buffer[:5] == b"hello"
+    assert left.recv(100) == b"hello"
+
+
+def test_recv_into_with_waitall_waits_for_all(bench, pair):
+    left, right = pair
+    buffer = bytearray(6)
+    op = bench.submit(RecvInto(left, memoryview(buffer), socket.MSG_WAITALL))
+    right.send(b"abc")
+    bench.settle()
+    right.send(b"def")
+
+    assert bench.finish(op) == [6]
+    assert buffer == b"abcdef"
+
+
+def test_recv_into_with_waitall_takes_less_at_the_end_of_the_stream(bench, pair):
+    left, right = pair
+    right.send(b"abc")
+    right.shutdown(socket.SHUT_WR)
+
+    assert bench.do(RecvInto(left, memoryview(bytearray(6)), socket.MSG_WAITALL)) == 3
+
+
+def test_cancelled_waitall_loses_nothing(bench, pair):
+    left, right = pair
+    buffer = bytearray(6)
+    op = bench.submit(RecvInto(left, memoryview(buffer), socket.MSG_WAITALL))
+    bench.settle()
+    right.send(b"abc")
+    bench.settle()
+    bench.cancel(op)
+    (res,) = bench.finish(op)
+
+    assert bytes(buffer[: max(res, 0)]) + drain(left) == b"abc"
+
+
+def test_recv_into_with_dontwait_waits_all_the_same(bench, pair):
+    left, right = pair
+    buffer = bytearray(6)
+    op = bench.submit(RecvInto(left, memoryview(buffer), socket.MSG_DONTWAIT))
+    bench.settle()
+    right.send(b"abc")
+
+    assert bench.finish(op) == [3]
+    assert buffer[:3] == b"abc"
+
+
+def test_recv_of_a_reset_connection_fails(bench, pairs):
+    left, right = pairs(socket.AF_INET)
+    op = bench.submit(Recv(left, 10))
+    bench.settle()
+    reset(right)
+
+    assert bench.finish(op) == [-errno.ECONNRESET]
+
+
+def test_datagram_is_received_whole_or_cut(bench, pairs):
+    left, right = pairs(kind=socket.SOCK_DGRAM)
+    right.send(b"x" * 70_000)
+    right.send(b"second")
+    whole, cut = bytearray(80_000), bytearray(3)
+
+    assert bench.do(RecvInto(left, memoryview(whole), 0)) == 70_000
+    assert whole[:70_001] == b"x" * 70_000 + b"\0"
+    assert bench.do(RecvInto(left, memoryview(cut), 0)) == 3
+    assert cut == b"sec"
+    assert drain(left) == b""
+
+
+def test_recv_without_provided_buffers(open_bench, pair):
+    bench = open_bench(buffer_count=0)
+    left, right = pair
+    op = bench.submit(Recv(left, 100))
+    bench.settle()
+    right.send(b"hello")
+    bench.finish(op)
+    assert op.value == b"hello"
+
+    bench.completions.clear()
+    bench.submit(op)
+    assert cancel_and_finish(bench, op) == ECANCELED
+
+
+def test_recv_into_fills_the_front_of_the_buffer(bench, pair):
+    left, right = pair
+    buffer = bytearray(b"........")
+    op = bench.submit(RecvInto(left, memoryview(buffer)[:5], 0))
+    bench.settle()
+    right.send(b"hello world")
+
+    assert bench.finish(op) == [5]
+    assert op.value == 5
+    assert buffer == b"hello..."
+
+
+def test_recv_into_keeps_the_buffer_in_place_until_it_completes(bench, pair):
+    left, _ = pair
+    buffer = bytearray(8)
+    op = bench.submit(RecvInto(left, memoryview(buffer), 0))
+    if bench.driver.name == "io_uring":
+        with pytest.raises(BufferError):
+            buffer.clear()
+
+    assert cancel_and_finish(bench, op) == ECANCELED
+    del op
+    bench.forget()
+    buffer.clear()
+
+
+# Send.
+
+
+def test_send_returns_what_the_kernel_took(bench, pair):
+    left, right = pair
+    for data in (b"bytes", bytearray(b"bytearray"), memoryview(b"view")):
+        op = Send(left, data)
+        assert bench.do(op) == len(data)
+        assert op.value == len(data)
+        assert right.recv(100) == bytes(data)
+
+
+def test_send_waits_for_room(bench, pair):
+    left, right = pair
+    before = fill(left)
+    op = bench.submit(Send(left, b"more"))
+    bench.settle()
+
+    assert len(drain(right)) == before
+    assert bench.finish(op) == [4]
+    assert drain(right) == b"more"
+
+
+def test_send_with_dontwait_waits_all_the_same(bench, pair):
+    left, right = pair
+    before = fill(left)
+    op = bench.submit(Send(left, b"more", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL))
+    bench.settle()
+
+    assert len(drain(right)) == before
+    assert bench.finish(op) == [4]
+    assert drain(right) == b"more"
+
+
+def test_send_to_who_is_gone_is_an_error_without_a_signal(bench, pair):
+    left, right = pair
+    right.close()
+
+    assert bench.do(Send(left, b"x")) == -errno.EPIPE
+
+
+def test_cancelled_send_sent_nothing(bench, pair):
+    left, right = pair
+    before = fill(left)
+    op = bench.submit(Send(left, b"more"))
+
+    assert cancel_and_finish(bench, op) == ECANCELED
+    assert len(drain(right)) == before
+
+
+def test_send_all_completes_when_the_last_byte_is_out(bench, pair):
+    left, right = pair
+    data = os.urandom(3_000_000)
+    op = bench.submit(Send(left, data, SEND_ALL))
+    received = bytearray()
+    while not bench.completions[id(op)]:
+        bench.wait(0.001)
+        received += drain(right)
+    received += drain(right)
+
+    assert op.res == op.value == len(data)
+    assert received == data
+
+
+def test_cancelled_send_all_reports_exactly_what_was_sent(bench, pair):
+    left, right = pair
+    data = os.urandom(3_000_000)
+    op = bench.submit(Send(left, data, SEND_ALL))
+    bench.settle()
+    received = drain(right)
+    bench.wait(0.01)
+    bench.cancel(op)
+    (sent,) = bench.finish(op)
+    received += drain(right)
+
+    assert 0 < sent < len(data)
+    assert received == data[:sent]
+    bench.settle()
+
+
+def test_cancelled_send_all_without_progress_is_ecanceled(bench, pair):
+    left, right = pair
+    before = fill(left)
+    op = bench.submit(Send(left, bytes(3_000_000), SEND_ALL))
+
+    assert cancel_and_finish(bench, op) == ECANCELED
+    assert len(drain(right)) == before
+
+
+# Messages and datagrams.
+
+
+def test_sendmsg_gathers_and_recvmsg_scatters(bench, pair):
+    left, right = pair
+    assert bench.do(SendMsg(left, [b"hello ", bytearray(b"world")], [], 0, None)) == 11
+    buffers = [bytearray(3), bytearray(100)]
+    op = RecvMsg(right, buffers, 0, 0)
+
+    assert bench.do(op) == 11
+    assert bytes(buffers[0]) == b"hel"
+    assert bytes(buffers[1][:8]) == b"lo world"
+    control, flags, address = op.message()
+    assert control == []
+    assert flags == 0
+    assert not address
+
+
+def test_descriptors_travel_and_arrive_close_on_exec(bench, pair):
+    """Arrived inheritable on epoll, so that any child process would have held them open."""
+    left, right = pair
+    reader, writer = os.pipe()
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", writer))
+    assert bench.do(SendMsg(left, [b"x"], [rights], 0, None)) == 1
+    os.close(writer)
+    op = RecvMsg(right, [bytearray(10)], socket.CMSG_SPACE(4), 0)
+    assert bench.do(op) == 1
+    ((level, kind, data),), flags, _ = op.message()
+    (received,) = struct.unpack("i", data)
+    try:
+        assert (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        assert flags == 0
+        assert not os.get_inheritable(received)
+        os.write(received, b"through")
+        assert os.read(reader, 10) == b"through"
+    finally:
+        os.close(received)
+        os.close(reader)
+
+
+def test_recvmsg_says_that_it_cut_data_and_control(bench, pairs):
+    left, right = pairs(kind=socket.SOCK_DGRAM)
+    reader, writer = os.pipe()
+    socket.send_fds(left, [b"long message"], [reader, writer])
+    os.close(reader)
+    os.close(writer)
+    op = RecvMsg(right, [bytearray(4)], socket.CMSG_LEN(0), 0)
+
+    assert bench.do(op) == 4
+    control, flags, _ = op.message()
+    assert flags & socket.MSG_TRUNC
+    assert flags & socket.MSG_CTRUNC
+    assert [data for _, _, data in control if data] == []
+
+
+def test_recvmsg_and_sendmsg_can_be_cancelled(bench, pair):
+    left, right = pair
+    assert cancel_and_finish(bench, bench.submit(RecvMsg(left, [bytearray(4)], 0, 0))) == ECANCELED
+    before = fill(left)
+    send = bench.submit(SendMsg(left, [b"x"], [], 0, None))
+    assert cancel_and_finish(bench, send) == ECANCELED
+    assert len(drain(right)) == before
+
+
+@pytest.mark.parametrize(
+    ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+def test_datagrams_carry_their_addresses(bench, family, host):
+    with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(
+        family, socket.SOCK_DGRAM
+    ) as two:
+        for sock in (one, two):
+            sock.setblocking(False)
+            sock.bind((host, 0))
+        buffer = bytearray(100)
+        receive = bench.submit(RecvMsg(two, [buffer], 0, 0))
+        bench.settle()
+        assert bench.do(SendTo(one, b"datagram", 0, two.getsockname())) == 8
+        assert bench.finish(receive) == [8]
+
+        assert buffer[:8] == b"datagram"
+        assert receive.message()[2] == one.getsockname()
+
+
+@pytest.mark.parametrize("name", [b"\0uringtrio\0test", "path"])
+def test_unix_datagrams_carry_their_addresses(bench, tmp_path, name):
+    if name == "path":
+        name = str(tmp_path / "ö")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one, socket.socket(
+        socket.AF_UNIX, socket.SOCK_DGRAM
+    ) as two:
+        one.bind(name)
+        two.bind(b"\0uringtrio two")
+        two.setblocking(False)
+        op = RecvMsg(two, [bytearray(10)], 0, 0)
+        bench.submit(op)
+        assert bench.do(SendTo(one, b"x", 0, b"\0uringtrio two")) == 1
+        bench.finish(op)
+
+        assert op.message()[2] == one.getsockname() == name
+
+
+def test_datagram_to_nobody_is_an_error(bench):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        op = SendTo(sock, b"x", 0, b"\0uringtrio nobody")
+        assert bench.do(op) == -errno.ECONNREFUSED
+
+
+def link_local_address():
+    """Return an IPv6 address that needs its scope, or skip."""
+    with open("/proc/net/if_inet6") as lines:
+        for line in lines:
+            packed, index, *_ = line.split()
+            if packed.startswith("fe80"):
+                return socket.inet_ntop(socket.AF_INET6, bytes.fromhex(packed)), int(index, 16)
+    return pytest.skip("no interface has a link-local IPv6 address")
+
+
+def test_link_local_sender_is_named_as_the_standard_library_does(bench):
+    """Was 'fe80::1%eth0' on a ring; since 3.7 the scope is only the fourth item."""
+    host, scope = link_local_address()
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one, socket.socket(
+        socket.AF_INET6, socket.SOCK_DGRAM
+    ) as two:
+        for sock in (one, two):
+            sock.setblocking(False)
+            sock.bind((host, 0, 0, scope))
+        op = bench.submit(RecvMsg(two, [bytearray(10)], 0, 0))
+        bench.do(SendTo(one, b"x", 0, two.getsockname()))
+        bench.finish(op)
+
+        assert op.message()[2] == one.getsockname() == (host, one.getsockname()[1], 0, scope)

@@ -1,0 +1,596 @@
+"""KeyboardInterrupt: raised in the user's code, never in the runtime's, never lost."""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import uringtrio
+from uringtrio import lowlevel
+
+pytestmark = pytest.mark.usefixtures("_default_handler")
+
+
+@pytest.fixture
+def _default_handler():
+    """Python's own SIGINT handler before and after, whatever the suite was started with."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, old)
+
+
+def interrupt():
+    """Send ourselves what Ctrl-C sends; Python's handler has run when this returns."""
+    signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def interrupt_from_outside(seconds=0.02):
+    """Send SIGINT from another thread, a moment later, while the run waits."""
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    yield
+    timer.join()
+
+
+def run_whole(async_fn, **options):
+    """Run what is not to be ended by the interrupt; one that gets out must not end the suite."""
+    try:
+        return uringtrio.run(async_fn, **options)
+    except KeyboardInterrupt:
+        raise AssertionError("the interrupt came out of run()") from None
+
+
+def only_exceptions(error):
+    """Return the types of the exceptions in a group of groups."""
+    if isinstance(error, BaseExceptionGroup):
+        return {kind for inner in error.exceptions for kind in only_exceptions(inner)}
+    return {type(error)}
+
+
+# In the user's code.
+
+
+def test_interrupt_is_raised_right_there_in_main(record):
+    async def main():
+        try:
+            interrupt()
+            record("never")
+        finally:
+            record("unwound")
+
+    with pytest.raises(KeyboardInterrupt):
+        uringtrio.run(main)
+
+    assert record.events == ["unwound"]
+
+
+def test_interrupt_caught_by_the_user_is_over(record):
+    async def main():
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        await lowlevel.checkpoint()
+        return "goes on"
+
+    assert run_whole(main) == "goes on"
+
+
+def test_interrupt_in_a_child_takes_its_siblings_down(record):
+    async def sibling():
+        try:
+            await uringtrio.sleep_forever()
+        except uringtrio.Cancelled as exc:
+            record((exc.source, exc.reason))
+            raise
+
+    async def child():
+        await lowlevel.checkpoint()
+        interrupt()
+
+    async def main():
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(sibling)
+            await lowlevel.checkpoint()
+            nursery.start_soon(child)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        uringtrio.run(main)
+
+    assert only_exceptions(caught.value) == {KeyboardInterrupt}
+    assert record.events == [("nursery", "child task raised exception KeyboardInterrupt()")]
+
+
+def test_interrupt_in_sync_code_below_a_task_is_raised_there():
+    def deep(depth):
+        if depth:
+            deep(depth - 1)
+        else:
+            interrupt()
+
+    async def main():
+        with pytest.raises(KeyboardInterrupt):
+            deep(20)
+        return "goes on"
+
+    assert run_whole(main) == "goes on"
+
+
+# While the run waits.
+
+
+def test_interrupt_ends_a_sleep_of_main(record):
+    async def main():
+        try:
+            await uringtrio.sleep_forever()
+        except KeyboardInterrupt:
+            record("here")
+            raise
+
+    with pytest.raises(KeyboardInterrupt), interrupt_from_outside():
+        uringtrio.run(main)
+
+    assert record.events == ["here"]
+
+
+def test_interrupt_ends_a_receive_and_loses_no_byte():
+    async def main():
+        left, right = uringtrio.socket.socketpair()
+        with left, right:
+            with pytest.raises(KeyboardInterrupt):
+                await left.recv(10)
+            assert lowlevel.current_statistics().io_statistics.in_flight == {}
+            await right.send(b"data")
+            return await left.recv(10)
+
+    with interrupt_from_outside():
+        assert run_whole(main) == b"data"
+
+
+def test_interrupt_ends_a_wait_for_a_channel_or_an_event_and_leaves_it_whole():
+    async def main():
+        send, receive = uringtrio.open_memory_channel(0)
+        with pytest.raises(KeyboardInterrupt):
+            await receive.receive()
+        assert receive.statistics().tasks_waiting_receive == 0
+        with pytest.raises(uringtrio.WouldBlock):
+            send.send_nowait(1)
+
+    with interrupt_from_outside():
+        run_whole(main)
+
+
+def test_interrupt_while_main_waits_for_its_nursery_cancels_the_children(record, settle):
+    async def child():
+        try:
+            await uringtrio.sleep_forever()
+        except uringtrio.Cancelled as exc:
+            record(exc.source)
+            raise
+
+    async def main():
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(child)
+            nursery.start_soon(child)
+            await settle()
+
+    with pytest.raises(BaseExceptionGroup) as caught, interrupt_from_outside():
+        uringtrio.run(main)
+
+    assert only_exceptions(caught.value) == {KeyboardInterrupt}
+    assert record.events == ["KeyboardInterrupt"] * 2
+
+
+def test_interrupt_goes_to_main_and_not_to_a_child_that_waits(record):
+    async def child():
+        with contextlib.suppress(uringtrio.Cancelled):
+            await uringtrio.sleep_forever()
+        record("child was cancelled")
+        await lowlevel.checkpoint()
+
+    async def main():
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(child)
+            with pytest.raises(KeyboardInterrupt):
+                await uringtrio.sleep_forever()
+            record("main was interrupted")
+            nursery.cancel_scope.cancel()
+
+    with interrupt_from_outside():
+        run_whole(main)
+
+    assert record.events == ["main was interrupted", "child was cancelled"]
+
+
+def test_interrupt_reaches_main_inside_a_shield():
+    async def main():
+        with uringtrio.CancelScope(shield=True):
+            await uringtrio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt), interrupt_from_outside():
+        uringtrio.run(main)
+
+
+# In the runtime's code, or where it is kept out.
+
+
+def test_interrupt_in_a_callback_waits_for_mains_checkpoint(record):
+    async def main():
+        def callback():
+            interrupt()
+            record("the callback is whole")
+
+        lowlevel.current_trio_token().run_sync_soon(callback)
+        with pytest.raises(KeyboardInterrupt):
+            await uringtrio.sleep_forever()
+        await lowlevel.checkpoint()
+
+    run_whole(main)
+
+    assert record.events == ["the callback is whole"]
+
+
+def test_interrupt_in_a_system_task_waits_for_mains_checkpoint(record):
+    async def system():
+        interrupt()
+        record("the system task is whole")
+
+    async def main():
+        lowlevel.spawn_system_task(system)
+        with pytest.raises(KeyboardInterrupt):
+            await uringtrio.sleep_forever()
+
+    run_whole(main)
+
+    assert record.events == ["the system task is whole"]
+
+
+def test_interrupt_in_an_abort_function_waits_for_mains_checkpoint(record):
+    async def child():
+        def abort(_raise_cancel):
+            interrupt()
+            record("the abort function is whole")
+            return lowlevel.Abort.SUCCEEDED
+
+        await lowlevel.wait_task_rescheduled(abort)
+
+    async def main():
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(child)
+            await lowlevel.checkpoint()
+            await lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+            with uringtrio.CancelScope(shield=True), pytest.raises(KeyboardInterrupt):
+                await uringtrio.sleep_forever()
+
+    run_whole(main)
+
+    assert record.events == ["the abort function is whole"]
+
+
+def test_interrupt_with_main_protected_waits_for_its_checkpoint(record):
+    async def main():
+        interrupt()
+        record("not here")
+        with pytest.raises(KeyboardInterrupt):
+            await lowlevel.checkpoint()
+        await lowlevel.checkpoint()
+        return "goes on"
+
+    result = run_whole(main, restrict_keyboard_interrupt_to_checkpoints=True)
+
+    assert result == "goes on"
+    assert record.events == ["not here"]
+
+
+def test_interrupt_is_delivered_also_by_checkpoint_if_cancelled():
+    async def main():
+        interrupt()
+        await lowlevel.cancel_shielded_checkpoint()
+        await lowlevel.cancel_shielded_checkpoint()
+        with pytest.raises(KeyboardInterrupt):
+            await lowlevel.checkpoint_if_cancelled()
+
+    run_whole(main, restrict_keyboard_interrupt_to_checkpoints=True)
+
+
+def test_interrupt_that_finds_no_checkpoint_comes_out_of_run(record):
+    async def main():
+        interrupt()
+        record("main ends")
+        return "lost"
+
+    with pytest.raises(KeyboardInterrupt):
+        uringtrio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
+
+    assert record.events == ["main ends"]
+
+
+def test_interrupt_as_system_tasks_end_comes_out_of_run(record):
+    async def system():
+        try:
+            await uringtrio.sleep_forever()
+        finally:
+            interrupt()
+            record("unwound")
+
+    async def main():
+        lowlevel.spawn_system_task(system)
+        await lowlevel.checkpoint()
+
+    with pytest.raises(KeyboardInterrupt):
+        uringtrio.run(main)
+
+    assert record.events == ["unwound"]
+
+
+def test_several_pending_interrupts_are_one():
+    async def main():
+        for _ in range(3):
+            interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            await lowlevel.checkpoint()
+        await lowlevel.checkpoint()
+
+    run_whole(main, restrict_keyboard_interrupt_to_checkpoints=True)
+
+
+def test_protection_can_be_put_on_and_taken_off_any_kind_of_function():
+    @lowlevel.enable_ki_protection
+    def protected(fn):
+        return fn()
+
+    @lowlevel.disable_ki_protection
+    def unprotected(fn):
+        return fn()
+
+    @lowlevel.enable_ki_protection
+    async def protected_coroutine():
+        interrupt()
+        return "whole"
+
+    @lowlevel.enable_ki_protection
+    def protected_generator():
+        interrupt()
+        yield "whole"
+
+    @lowlevel.enable_ki_protection
+    async def protected_async_generator():
+        interrupt()
+        yield "whole"
+
+    async def main():
+        assert protected(lambda: interrupt() or "whole") == "whole"
+        with pytest.raises(KeyboardInterrupt):
+            await lowlevel.checkpoint()
+        with pytest.raises(KeyboardInterrupt):
+            protected(lambda: unprotected(interrupt))
+        assert await protected_coroutine() == "whole"
+        with pytest.raises(KeyboardInterrupt):
+            await lowlevel.checkpoint()
+        assert list(protected_generator()) == ["whole"]
+        with pytest.raises(KeyboardInterrupt):
+            await lowlevel.checkpoint()
+        assert [item async for item in protected_async_generator()] == ["whole"]
+        with pytest.raises(KeyboardInterrupt):
+            await lowlevel.checkpoint()
+
+    run_whole(main)
+
+
+def test_protecting_one_closure_does_not_protect_its_twins():
+    def make():
+        def fn():
+            interrupt()
+
+        return fn
+
+    protected, plain = lowlevel.enable_ki_protection(make()), make()
+
+    async def main():
+        protected()
+        with pytest.raises(KeyboardInterrupt):
+            await lowlevel.checkpoint()
+        with pytest.raises(KeyboardInterrupt):
+            plain()
+
+    run_whole(main)
+
+
+# What is installed, and that it is taken back.
+
+
+def test_handler_and_wakeup_fd_are_there_during_the_run_only():
+    async def main():
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        fd = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(fd)
+        return fd
+
+    assert uringtrio.run(main) != -1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_both_are_taken_back_after_a_failed_run():
+    async def main():
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        uringtrio.run(main)
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_handler_of_the_users_own_is_left_alone(record):
+    def own(_signum, _frame):
+        record("own handler")
+
+    async def main():
+        assert signal.getsignal(signal.SIGINT) is own
+        interrupt()
+        await lowlevel.checkpoint()
+
+    signal.signal(signal.SIGINT, own)
+    try:
+        run_whole(main)
+        assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    assert record.events == ["own handler"]
+
+
+def test_wakeup_fd_of_another_library_is_taken_over_with_a_warning_and_given_back():
+    left, right = socket.socketpair()
+    with left, right:
+        right.setblocking(False)
+        signal.set_wakeup_fd(right.fileno())
+        try:
+            with pytest.warns(RuntimeWarning, match="set_wakeup_fd"):
+                uringtrio.run(lowlevel.checkpoint)
+            assert signal.set_wakeup_fd(-1) == right.fileno()
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
+def test_run_in_another_thread_installs_nothing():
+    handlers = []
+
+    async def main():
+        handlers.append(signal.getsignal(signal.SIGINT))
+        await lowlevel.checkpoint()
+
+    thread = threading.Thread(target=uringtrio.run, args=(main,))
+    thread.start()
+    thread.join(10)
+
+    assert handlers == [signal.default_int_handler]
+
+
+def test_interrupt_of_the_main_thread_does_not_touch_a_run_in_another_thread():
+    finished = []
+    tokens = []
+    ready = threading.Event()
+
+    async def main():
+        event = uringtrio.Event()
+        tokens.append((lowlevel.current_trio_token(), event))
+        ready.set()
+        await event.wait()
+        finished.append("whole")
+
+    thread = threading.Thread(target=uringtrio.run, args=(main,))
+    thread.start()
+    assert ready.wait(10)
+    with pytest.raises(KeyboardInterrupt), interrupt_from_outside():
+        threading.Event().wait(10)
+    token, event = tokens[0]
+    token.run_sync_soon(event.set)
+    thread.join(10)
+
+    assert finished == ["whole"]
+
+
+# At any moment.
+
+
+# Python itself may be hit between making a coroutine and awaiting it.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_interrupt_at_random_moments_never_breaks_the_run():
+    """The handler of a timer does what SIGINT does, wherever the program happens to be."""
+    hits = []
+
+    def on_alarm(_signum, frame):
+        hits.append(frame.f_code.co_name)
+        signal.getsignal(signal.SIGINT)(signal.SIGINT, frame)
+
+    async def busy():
+        send, receive = uringtrio.open_memory_channel(1)
+        left, right = uringtrio.socket.socketpair()
+
+        async def produce():
+            with send:
+                while True:
+                    with uringtrio.move_on_after(1):
+                        await send.send(1)
+                        await right.send(b"x")
+
+        with left, right:
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(produce)
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.003))
+                while True:
+                    await receive.receive()
+                    await left.recv(1)
+
+    old = signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        for _ in range(100):
+            with pytest.raises(BaseException) as caught:  # noqa: PT011  # looked at below
+                uringtrio.run(busy)
+            # If it hit the producer first, the channel ended for main.
+            kinds = only_exceptions(caught.value) - {uringtrio.EndOfChannel}
+            assert kinds == {KeyboardInterrupt}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+    assert len(set(hits)) > 3
+
+
+def test_interrupt_of_a_server_unwinds_its_finally_blocks():
+    program = """
+import uringtrio
+
+async def handle(stream):
+    try:
+        async for data in stream:
+            await stream.send_all(data)
+    finally:
+        print("handler unwound", flush=True)
+
+async def main():
+    try:
+        async with uringtrio.open_nursery() as nursery:
+            (listener,) = await nursery.start(
+                lambda task_status: uringtrio.serve_tcp(
+                    handle, 0, host="127.0.0.1", task_status=task_status
+                )
+            )
+            print(listener.socket.getsockname()[1], flush=True)
+    finally:
+        print("main unwound", flush=True)
+
+try:
+    uringtrio.run(main)
+except* KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            port = int(server.stdout.readline())
+            with socket.create_connection(("127.0.0.1", port), 10) as client:
+                client.sendall(b"hello")
+                assert client.recv(5) == b"hello"
+                server.send_signal(signal.SIGINT)
+                output, errors = server.communicate(timeout=20)
+        finally:
+            server.kill()
+
+    assert errors == ""
+    assert output.splitlines() == ["handler unwound", "main unwound", "interrupted"]
+    assert server.returncode == 0
