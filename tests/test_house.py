@@ -24,7 +24,7 @@ ROOMS = (
 # for typing, where housemates may look up.
 STAIRS = {
     "_scheduler": (
-        "current", "clock", "deadlines", "traps", "groups", "cancel", "task", "nursery",
+        "current", "clock", "deadlines", "traps", "coroutines", "groups", "cancel", "task", "nursery",
         "parking", "locals", "instruments", "asyncgens", "interrupt", "entry", "runner", "loop", "guest",
     ),
 }  # fmt: skip

@@ -88,6 +88,13 @@ class UringDriver(Driver):
             self._buffers = (ring.buffers.memory, ring.buffers.size, ring.buffers.returned)
         self._wake_op = _Wake(self._wakeup.reader.fileno(), ring)
         self.submit(self._wake_op)
+        try:
+            # A filter may allow the setup and deny this.
+            self.wait(0)
+        except OSError:
+            self._wakeup.close()
+            ring.close()
+            raise
 
     def submit(self, op: Op) -> None:
         self.last_id = op.id = op_id = self.last_id + 1
@@ -214,7 +221,11 @@ class UringDriver(Driver):
                 op.interruption = _RUN_IS_OVER
                 self.cancel(op)
         while self._ops and time.monotonic() < give_up:
-            for op in self.wait(10_000_000):
+            try:
+                done = self.wait(10_000_000)
+            except OSError:
+                break  # The ring is unusable; what is in flight is leaked, as below.
+            for op in done:
                 op.finish_unclaimed()
         self._wakeup.close()
         if not self._ops:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import socket
 from typing import Any
 
+from uringtrio._ops.sockaddr import UNIX_PATH_MAX
 from uringtrio._scheduler.traps import checkpoint
 from uringtrio._threads.hop import hop
 
@@ -72,7 +74,7 @@ async def resolve(sock: socket.socket, address: Any, *, local: bool) -> Any:
     """
     family = sock.family
     if family == socket.AF_UNIX:
-        return os.fspath(address) if isinstance(address, os.PathLike) else address
+        return _checked_path(address)
     if family not in WILDCARDS:
         return address
     host, port, *rest = _checked(family, address)
@@ -86,6 +88,16 @@ async def resolve(sock: socket.socket, address: Any, *, local: bool) -> Any:
     if rest:
         return (resolved[0], resolved[1], *rest)
     return resolved
+
+
+def _checked_path(address: Any) -> Any:
+    path = os.fspath(address) if isinstance(address, os.PathLike) else address
+    # A name in the file system ends with a null byte, one in the abstract space begins with it.
+    size = len(os.fsencode(path)) + (path[:1] not in ("\0", b"\0"))
+    if size > UNIX_PATH_MAX:
+        reason = f"a path of {size} bytes is too long for AF_UNIX, which takes {UNIX_PATH_MAX}"
+        raise OSError(errno.ENAMETOOLONG, reason)
+    return path
 
 
 def _checked(family: int, address: Any) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from uringtrio._errors import ClosedResourceError
+from uringtrio._scheduler.current import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,11 @@ def close_after(fd: int, ops: Sequence[Op]) -> None:
     for op in ops:
         before = op.interruption
         if before is None:
-            op.abort(op.waiter, _Closing(ops_left, None))
+            op.interruption = _Closing(ops_left, None)
+            # Not through the op's waiter, which may have been destroyed. Outside of a run nothing
+            # is in flight.
+            assert CURRENT.runner is not None
+            CURRENT.runner.driver.cancel(op)
         else:
             # It is being cancelled already; that decides what its task gets.
             op.interruption = _Closing(ops_left, before)

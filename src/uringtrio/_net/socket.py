@@ -48,8 +48,9 @@ OpT = TypeVar("OpT", bound=Op)
 SEND_ALL_FLAGS = stdlib.MSG_WAITALL | stdlib.MSG_NOSIGNAL
 
 
-def _is_waited_for(op: Op | None) -> bool:
-    return op is not None and op.waiter is not None
+def _is_in_use(op: Op | None) -> bool:
+    # In flight, maybe for a task that is gone; or completed, with a waiter that has yet to resume.
+    return op is not None and (op.id != 0 or op.waiter is not None)
 
 
 @final
@@ -192,7 +193,7 @@ class Socket(SocketType):
     # The ops, one in each direction.
 
     def _read(self, op: OpT) -> OpT:
-        if _is_waited_for(self._reading):
+        if _is_in_use(self._reading):
             raise BusyResourceError("another task is already receiving from this socket")
         self._reading = op
         return op
@@ -204,14 +205,14 @@ class Socket(SocketType):
 
     def _start_recv(self, size: int) -> Recv:
         op = self._reading
-        if type(op) is not Recv or op.waiter is not None:
+        if type(op) is not Recv or op.waiter is not None or op.id:
             op = self._read(Recv(self._sock))
         op.size = size
         return op
 
     def _start_send(self, data: Buffer, flags: int = SEND_ALL_FLAGS) -> Send:
         op = self._writing
-        if type(op) is not Send or op.waiter is not None:
+        if type(op) is not Send or op.waiter is not None or op.id:
             op = self._write(Send(self._sock))
         op.pins = data
         op.flags = flags
@@ -342,7 +343,7 @@ class Socket(SocketType):
         Source: accept4(2); io_uring since 5.5.
         """
         op = self._reading
-        if type(op) is not Accept or op.waiter is not None:
+        if type(op) is not Accept or op.waiter is not None or op.id:
             op = self._read(Accept(self._sock))
         fd = await op
         address = op.address()
@@ -385,7 +386,7 @@ class Socket(SocketType):
 
     def _check_sendable(self) -> None:
         """Raise BusyResourceError if another task is sending."""
-        if _is_waited_for(self._writing):
+        if _is_in_use(self._writing):
             raise BusyResourceError("another task is already sending through this socket")
 
     async def wait_writable(self) -> None:

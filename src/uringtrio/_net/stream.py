@@ -42,7 +42,6 @@ class SocketStream(HalfCloseableStream):
     Raises:
         TypeError: it is no such socket.
         ValueError: it is not of type SOCK_STREAM.
-        OSError: it is not connected.
 
     Attributes:
         socket: the socket.

@@ -39,6 +39,26 @@ class Interruption(Protocol):
         """The op that was interrupted has completed: the kernel is done with what it holds."""
 
 
+class Thrown:
+    """Sent into a waiting task to make it raise; used once.
+
+    Not `coroutine.throw`: an exception thrown from outside leaves `sys.exc_info` and
+    `__context__` wrong in some inner frames (CPython issues 108668 and 84875), one raised by the
+    innermost frame itself does not.
+    """
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self._error: BaseException | None = error
+
+    def take(self) -> BaseException:
+        """Return the exception, and forget it: whoever raises it refers to this object."""
+        error, self._error = self._error, None
+        assert error is not None
+        return error
+
+
 class Op(ABC):
     """One request to a driver.
 
@@ -120,11 +140,13 @@ class Op(ABC):
         """Return the `res` of a cancel: what was done already if that counts, else -ECANCELED."""
         return -errno.ECANCELED
 
-    def __await__(self) -> Generator[Op, None, Any]:
+    def __await__(self) -> Generator[Op, Thrown | None, Any]:
         try:
-            yield self
+            thrown = yield self
         finally:
             self.waiter = None
+        if thrown is not None:
+            raise thrown.take()
         if self.res < 0:
             raise OSError(-self.res, os.strerror(-self.res))
         return self.value

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
-from uringtrio._errors import RunFinishedError, TrioInternalError
+from uringtrio._errors import RunFinishedError
 
 from .current import get_runner
 from .traps import CHECKPOINT, Abort, wait_task_rescheduled
@@ -93,14 +93,12 @@ class EntryQueue:
         for sync_fn, args in idempotent:
             self._call(sync_fn, args)
 
-    @staticmethod
-    def _call(sync_fn: Callable[..., object], args: tuple[object, ...]) -> None:
+    def _call(self, sync_fn: Callable[..., object], args: tuple[object, ...]) -> None:
         try:
             sync_fn(*args)
-        except BaseException as exc:
-            raise TrioInternalError(
-                f"a function given to TrioToken.run_sync_soon raised: {sync_fn!r}"
-            ) from exc
+        except BaseException as exc:  # noqa: BLE001  # it ends the run, but no other call
+            assert self._runner is not None
+            self._runner.crash(exc)
 
     def close(self) -> None:
         """Refuse calls from now on: the run is over."""

@@ -15,12 +15,14 @@ import sniffio
 
 from uringtrio._drivers.driver import Driver, choose_driver
 from uringtrio._errors import TrioInternalError
+from uringtrio._ops.op import Thrown
 
 from .clock import SystemClock
+from .coroutines import check_async_fn
 from .current import CURRENT
 from .interrupt import InterruptHandler
 from .nursery import warn_non_strict
-from .runner import Runner, as_internal_error, check_async_fn
+from .runner import LIBRARY, Runner, as_internal_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -84,7 +86,7 @@ def run(
     library = sniffio.thread_local.name
     try:
         CURRENT.runner = runner
-        sniffio.thread_local.name = "uringtrio"
+        sniffio.thread_local.name = LIBRARY
         interrupts.install(
             driver.wakeup_fd, only_at_checkpoints=restrict_keyboard_interrupt_to_checkpoints
         )
@@ -163,7 +165,7 @@ def after_wait(runner: Runner, done: Sequence[Op]) -> None:
             op.interruption = None
             interruption.ended()
             if op.res < 0:
-                task._error = interruption.exception()
+                task._value = Thrown(interruption.exception())
         runq.append(task)
     if runner.deadlines.heap:
         runner.deadlines.expire(runner.now())
@@ -181,15 +183,13 @@ def run_tasks(runner: Runner) -> None:
     for task in batch:
         runner.task = task
         task._parked = None
-        error = task._error
         try:
-            if error is None:
+            if task._error is None:
                 value = task._value
                 task._value = None
                 yielded = task._run(task._send, value)
             else:
-                task._error = None
-                yielded = task._run(task.coro.throw, error)
+                yielded = task._run(task.coro.throw, task._take_error())
         except StopIteration as exc:
             runner.task = None
             runner.task_exited(task, exc.value, None)
@@ -213,7 +213,7 @@ def _below_this_frame(exc: BaseException) -> Any:
 
 
 def _refuse_foreign(task: Task, yielded: object) -> None:
-    task._resume_with(
+    task._throw(
         TypeError(
             f"trio.run received unrecognized yield message {yielded!r}. Are you trying to await "
             "something that belongs to another async library, such as asyncio? "

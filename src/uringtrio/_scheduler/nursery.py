@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, fin
 from uringtrio._errors import Cancelled, TrioDeprecationWarning, TrioInternalError
 
 from .cancel import CancelReason, CancelScope, spread
+from .coroutines import check_async_fn
 from .current import get_runner
 from .groups import NONSTRICT_NOTE
 from .traps import SHIELDED_CHECKPOINT, Abort, RaiseCancelT, wait_task_rescheduled
@@ -194,6 +195,7 @@ class Nursery:
         """
         if self._closed:
             raise RuntimeError(CLOSED_MESSAGE)
+        check_async_fn(async_fn, "nursery.start")
         self._pending_starts += 1
         try:
             try:
@@ -260,12 +262,12 @@ class Nursery:
                 body_error, self._parent_task, "Code block inside nursery contextmanager"
             )
         self._body_runs = False
-        if self._children or self._pending_starts:
+        self._check_closed()
+        if self._closed:
+            await SHIELDED_CHECKPOINT
+        else:
             self._parent_waits = True
             await wait_task_rescheduled(self._abort_wait)
-        else:
-            self._closed = True
-            await SHIELDED_CHECKPOINT
         nurseries = self._parent_task._nurseries
         assert nurseries, "Nursery misnesting detected!"
         assert nurseries.pop() is self, "Nursery misnesting detected!"

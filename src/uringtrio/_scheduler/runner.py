@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import functools
-import inspect
-from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from sniffio import thread_local as sniffio_library
+
 from uringtrio._errors import RunFinishedError, TrioInternalError
 
 from .cancel import MISNESTED, MISNESTING_ADVICE, CancelReason, CancelScope
+from .coroutines import AsyncFn, as_coroutine, check_async_fn
 from .current import get_runner
 from .deadlines import Deadlines
 from .entry import EntryQueue, TrioToken
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from uringtrio._abc import Clock
     from uringtrio._drivers.driver import Driver, IOStatistics
 
-AsyncFn = Callable[..., Awaitable[Any]]
+# What sniffio detects.
+LIBRARY = "uringtrio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,15 @@ class RunStatistics:
     run_sync_soon_queue_size: int
 
 
+def _call_as_ours(async_fn: AsyncFn, args: tuple[Any, ...]) -> Any:
+    """Call `async_fn`, which may be a plain function that asks which library runs it."""
+    library, sniffio_library.name = sniffio_library.name, LIBRARY
+    try:
+        return async_fn(*args)
+    finally:
+        sniffio_library.name = library
+
+
 class Runner:
     """The state of one run.
 
@@ -59,7 +69,7 @@ class Runner:
     """
 
     __slots__ = (
-        "clock", "deadlines", "driver", "entry", "init_task",
+        "clock", "deadlines", "driver", "entry", "entry_nursery", "init_task",
         "keyboard_interruption", "ki_pending", "main_error", "main_is_done", "main_task",
         "main_value", "now", "runq", "strict_exception_groups", "system_context",
         "system_nursery", "task", "tasks_living", "token", "unknown_reason",
@@ -77,6 +87,7 @@ class Runner:
         self.entry = EntryQueue(self)
         self.token = TrioToken(self.entry)
         self.system_context = contextvars.copy_context()
+        self.entry_nursery: Nursery | None = None
         self.system_nursery: Nursery | None = None
         self.init_task: Task | None = None
         self.main_task: Task | None = None
@@ -97,18 +108,26 @@ class Runner:
         name: object,
         *,
         context: contextvars.Context | None = None,
-        ki_protected: bool = False,
     ) -> Task:
-        """Make a task that runs `async_fn(*args)` in `nursery`, which must be open."""
+        """Make a task that runs `async_fn(*args)` in `nursery`, which must be open.
+
+        With a `context` of its own it is a system task, which KeyboardInterrupt does not touch;
+        without one it gets a copy of the caller's.
+        """
+        is_system_task = context is not None
         if context is None:
             context = contextvars.copy_context()
         try:
-            coro = context.run(async_fn, *args)
+            if sniffio_library.name == LIBRARY:
+                coro = context.run(async_fn, *args)
+            else:
+                coro = context.run(_call_as_ours, async_fn, args)
         except TypeError:
-            check_async_fn(async_fn, "nursery.start_soon")
+            call = "spawn_system_task" if is_system_task else "nursery.start_soon"
+            check_async_fn(async_fn, call)
             raise
         if type(coro) is not CoroutineType:
-            coro = _as_coroutine(coro, async_fn)
+            coro = as_coroutine(coro, async_fn)
         task = Task(
             coro,
             nursery,
@@ -116,7 +135,7 @@ class Runner:
             async_fn if name is None else name,
             context,
             scope=nursery.cancel_scope,
-            ki_protected=ki_protected,
+            ki_protected=is_system_task,
         )
         self.tasks_living += 1
         nursery._children.add(task)
@@ -141,7 +160,7 @@ class Runner:
     async def _init(self, async_fn: AsyncFn, args: tuple[Any, ...]) -> None:
         # The nesting is the order of the end: the main task first, then system tasks, and last
         # the calls of other threads, which must be accepted for as long as anything runs.
-        async with open_nursery(strict_exception_groups=True) as entry_nursery:
+        async with open_nursery(strict_exception_groups=True) as self.entry_nursery:
             async with open_nursery(strict_exception_groups=True) as self.system_nursery:
                 async with open_nursery(strict_exception_groups=True) as main_nursery:
                     try:
@@ -150,10 +169,12 @@ class Runner:
                         self._main_finished(None, exc)
                         return
                     self._spawn_system(
-                        self.entry.task, (), entry_nursery, "<TrioToken.run_sync_soon task>"
+                        self.entry.task, (), self.entry_nursery, "<TrioToken.run_sync_soon task>"
                     )
                 self._shut_down(self.system_nursery, "main task done, shutting down system tasks")
-            self._shut_down(entry_nursery, "main task done, shutting down run_sync_soon callbacks")
+            self._shut_down(
+                self.entry_nursery, "main task done, shutting down run_sync_soon callbacks"
+            )
 
     def _shut_down(self, nursery: Nursery, reason: str) -> None:
         nursery.cancel_scope._cancel(CancelReason("shutdown", reason, repr(self.init_task)))
@@ -170,7 +191,18 @@ class Runner:
             raise RuntimeError(CLOSED_MESSAGE)
         if context is None:
             context = self.system_context.copy()
-        return self.spawn(async_fn, args, nursery, name, context=context, ki_protected=True)
+        return self.spawn(async_fn, args, nursery, name, context=context)
+
+    def crash(self, error: BaseException) -> None:
+        """End the run with `error`, from a system task of its own, so that all are cancelled."""
+
+        async def raise_error() -> None:
+            raise error
+
+        assert self.system_nursery is not None
+        nursery = self.entry_nursery if self.system_nursery._closed else self.system_nursery
+        assert nursery is not None
+        self._spawn_system(raise_error, (), nursery, "<crash>")
 
     # Death.
 
@@ -216,7 +248,7 @@ class Runner:
 
     def close(self) -> None:
         """Let go of everything that refers back here, so that a finished run is freed at once."""
-        self.main_task = self.init_task = self.system_nursery = None
+        self.main_task = self.init_task = self.system_nursery = self.entry_nursery = None
         self.entry.close()
         del self.driver, self.keyboard_interruption
 
@@ -293,60 +325,6 @@ def current_statistics() -> RunStatistics:
         io_statistics=runner.driver.statistics(),
         run_sync_soon_queue_size=len(runner.entry),
     )
-
-
-def _as_coroutine(result: Any, async_fn: AsyncFn) -> Coroutine[Any, Any, Any]:
-    """Turn what `async_fn(*args)` returned into a coroutine, or explain why it is none."""
-    if isinstance(result, Coroutine):
-        # A coroutine of another kind, as compilers make them: one of ours around it.
-        return _await(result)
-    name = getattr(async_fn, "__qualname__", None) or repr(async_fn)
-    if inspect.isasyncgen(result):
-        raise TypeError(
-            f"expected an async function but got an async generator: {name} contains `yield`; "
-            "iterate over it with `async for` in an async function"
-        )
-    if hasattr(result, "_asyncio_future_blocking") or type(result).__name__ == "Future":
-        raise TypeError(
-            f"expected an async function, but {name} returned {result!r}: uringtrio runs neither "
-            "asyncio's nor other libraries' futures"
-        )
-    if inspect.isawaitable(result):
-        return _await(result)
-    raise TypeError(
-        f"expected an async function, but {name} is a sync function that returned {result!r}; "
-        "define it with `async def`, or run it in a thread"
-    )
-
-
-async def _await(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
-
-
-def check_async_fn(async_fn: object, call: str) -> None:
-    """Refuse what is plainly no async function, before it is called.
-
-    Args:
-        async_fn: what the user passed.
-        call: how it was passed, such as "uringtrio.run".
-
-    Raises:
-        TypeError: it is a coroutine object, or cannot be called.
-    """
-    if inspect.iscoroutine(async_fn):
-        name = async_fn.__qualname__
-        async_fn.close()  # It will never be awaited, and that is not worth a second message.
-        raise TypeError(
-            f"{call} was expecting an async function, but instead it got a coroutine object "
-            f"<{name}>.\nProbably you wrote `{call}({name}(...))`; "
-            f"it should be `{call}({name}, ...)`, without the parentheses"
-        )
-    if inspect.isasyncgen(async_fn):
-        raise TypeError(
-            f"{call} was expecting an async function, not the async generator {async_fn!r}"
-        )
-    if not callable(async_fn) and not isinstance(async_fn, functools.partial):
-        raise TypeError(f"{call} was expecting an async function, not {async_fn!r}")
 
 
 def as_internal_error(exc: BaseException) -> TrioInternalError:

@@ -6,6 +6,8 @@ import functools
 import gc
 from typing import TYPE_CHECKING, Any, final
 
+from uringtrio._ops.op import Thrown
+
 if TYPE_CHECKING:
     import contextvars
     import types
@@ -89,7 +91,8 @@ class Task:
         self._parked: Any = None
         # False while it waits in `wait_task_rescheduled`.
         self._is_rescheduled = True
-        # How it is resumed: `_error` is thrown if it is set, else `_value` sent.
+        # How it is resumed: `_error` is thrown if it is set, else `_value` sent; a `Thrown` is
+        # raised by what waits. Throwing is for what cannot raise: see `_throw`.
         self._value: Any = None
         self._error: BaseException | None = None
 
@@ -159,10 +162,17 @@ class Task:
 
     def _resume_with(self, error: BaseException) -> None:
         """Make the task runnable; it continues by raising `error`."""
-        self._parked = None
-        self.custom_sleep_data = None
+        self._resume(Thrown(error))
+
+    def _throw(self, error: BaseException) -> None:
+        """Make the task runnable; `error` comes out of what it has yielded, which has no frame."""
         self._error = error
-        self._runner.runq.append(self)
+        self._resume(None)
+
+    def _take_error(self) -> BaseException:
+        error, self._error = self._error, None
+        assert error is not None
+        return error
 
     def _interruption(self) -> Interruption:
         """Return why the task is to be interrupted; call it only if there is a reason."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import outcome
 
+from uringtrio._ops.op import Thrown
+
 from .current import get_runner, get_task
 
 if TYPE_CHECKING:
@@ -61,8 +63,9 @@ class _Checkpoint:
         return f"<{type(self).__name__}: {FOREIGN_LOOP_ADVICE}>"
 
     def arm(self, task: Task) -> None:
+        task.custom_sleep_data = None
         if task._scope._effectively_cancelled or task._ki_pending:
-            task._interrupt_now()
+            task._throw(task._interruption().exception())
         else:
             task._parked = self
             task._runner.runq.append(task)
@@ -135,7 +138,10 @@ class Park(Generic[T]):
         return f"<Park: {FOREIGN_LOOP_ADVICE}>"
 
     def __await__(self) -> Generator[Park[T], Any, Any]:
-        return (yield self)
+        sent = yield self
+        if type(sent) is Thrown:
+            raise sent.take()
+        return sent
 
     def arm(self, task: Task) -> None:
         if task._scope._effectively_cancelled or task._ki_pending:
@@ -157,8 +163,10 @@ class _SleepForever:
     def __repr__(self) -> str:
         return f"<uringtrio.sleep_forever(): {FOREIGN_LOOP_ADVICE}>"
 
-    def __await__(self) -> Generator[_SleepForever, None, None]:
-        yield self
+    def __await__(self) -> Generator[_SleepForever, Thrown | None, None]:
+        thrown = yield self
+        if thrown is not None:
+            raise thrown.take()
 
     def arm(self, task: Task) -> None:
         if task._scope._effectively_cancelled or task._ki_pending:
@@ -183,8 +191,10 @@ class SleepUntil:
         self._task: Task | None = None
         self.timer = 0
 
-    def __await__(self) -> Generator[SleepUntil, None, None]:
-        yield self
+    def __await__(self) -> Generator[SleepUntil, Thrown | None, None]:
+        thrown = yield self
+        if thrown is not None:
+            raise thrown.take()
 
     def arm(self, task: Task) -> None:
         if task._scope._effectively_cancelled or task._ki_pending:
@@ -215,7 +225,10 @@ class _Wait:
         return f"<wait_task_rescheduled(): {FOREIGN_LOOP_ADVICE}>"
 
     def __await__(self) -> Generator[_Wait, Any, Any]:
-        return (yield self)
+        sent = yield self
+        if type(sent) is Thrown:
+            raise sent.take()
+        return sent
 
     def arm(self, task: Task) -> None:
         task._parked = self
