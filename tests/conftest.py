@@ -3,6 +3,7 @@
 The suite runs once for each driver, chosen by the environment's URINGTRIO_DRIVER.
 """
 
+import contextlib
 import gc
 import os
 import threading
@@ -31,10 +32,9 @@ def open_descriptors():
     """Return {fd: what it refers to} of this process."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
-        try:
+        # One of them is the descriptor of this very listing.
+        with contextlib.suppress(FileNotFoundError):
             found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-        except FileNotFoundError:
-            pass  # The descriptor of this very listing.
     return found
 
 

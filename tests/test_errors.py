@@ -40,7 +40,7 @@ def test_cancelled_cannot_be_subclassed():
         type("Mine", (uringtrio.Cancelled,), {})
 
 
-@pytest.mark.parametrize("duplicate", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy])  # noqa: S301
+@pytest.mark.parametrize("duplicate", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy])
 def test_cancelled_survives_pickling_and_copying(duplicate):
     error = caught_cancelled("why")
     again = duplicate(error)

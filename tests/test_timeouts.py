@@ -117,7 +117,7 @@ def test_fail_in_time_changes_nothing(clock):
 
 def test_fail_does_not_hide_another_error(clock):
     async def main():
-        with pytest.raises(LookupError):
+        with pytest.raises(LookupError):  # noqa: PT012  # the block is what is tested
             with uringtrio.fail_after(5):
                 try:
                     await uringtrio.sleep(10)
@@ -150,7 +150,7 @@ def test_fail_cancelled_from_outside_is_not_too_slow(clock):
 
 def test_fail_cancelled_by_hand_is_too_slow(clock):
     async def main():
-        with pytest.raises(uringtrio.TooSlowError):
+        with pytest.raises(uringtrio.TooSlowError):  # noqa: PT012  # the block is what is tested
             with uringtrio.fail_after(5) as scope:
                 scope.cancel()
                 await lowlevel.checkpoint()

@@ -111,7 +111,7 @@ def test_connect_completes_when_connected(bench, listener):
         assert sock.getpeername() == listener.getsockname()
 
 
-def test_connect_refused(bench, listener):
+def test_connect_refused(bench):
     with stream_socket() as sock, socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         assert bench.do(Connect(sock, unheard.getsockname())) == -errno.ECONNREFUSED
@@ -154,7 +154,7 @@ def test_connect_that_hangs_can_be_cancelled(bench):
 
 
 def test_connect_to_a_full_unix_queue_does_not_claim_success(bench):
-    """Completed with 0: EAGAIN was taken for "under way", and no error on the socket for success."""
+    """Completed with 0: EAGAIN was taken for "under way", and no error for success."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(b"\0uringtrio full")
         listener.listen(0)

@@ -72,7 +72,8 @@ def test_read_of_nothing_is_nothing(bench, file):
     assert bench.do(Read(file, bytearray(0), 0)) == 0
 
 
-def test_file_errors_are_results(bench, file, tmp_path):
+def test_file_errors_are_results(bench, tmp_path):
+    (tmp_path / "file").touch()
     directory = os.open(tmp_path, os.O_RDONLY)
     read_only = os.open(tmp_path / "file", os.O_RDONLY)
     try:
@@ -81,11 +82,14 @@ def test_file_errors_are_results(bench, file, tmp_path):
     finally:
         os.close(directory)
         os.close(read_only)
-    # The descriptor is gone: said at construction, or by the completion.
-    try:
-        assert bench.do(Read(read_only, bytearray(10), 0)) == -errno.EBADF
-    except OSError as exc:
-        assert exc.errno == errno.EBADF
+
+
+def test_closed_descriptor_is_refused_at_construction_or_by_the_completion(bench):
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.close(writer)
+    with contextlib.suppress(OSError):
+        assert bench.do(Read(reader, bytearray(10), 0)) == -errno.EBADF
     assert bench.in_flight() == {}
 
 
@@ -93,10 +97,9 @@ def test_read_into_what_cannot_be_written_is_refused(bench, file):
     """On epoll the error died in a worker thread, and the op never completed."""
     os.write(file, b"data")
     op = Read(file, b"immutable", 0)
-    try:
+    # Or refused by submit: then nothing is in flight.
+    with contextlib.suppress(TypeError, ValueError, BufferError):
         assert bench.do(op) < 0
-    except (TypeError, ValueError, BufferError):
-        pass  # Refused by submit: then nothing is in flight.
     assert bench.in_flight() == {}
 
 
@@ -139,7 +142,7 @@ def test_write_to_a_pipe_waits_for_room(bench, pipe):
     reader, writer = pipe
     os.set_blocking(writer, False)
     size = 0
-    with pytest.raises(BlockingIOError):
+    with contextlib.suppress(BlockingIOError):
         while True:
             size += os.write(writer, bytes(4096))
     os.set_blocking(writer, True)

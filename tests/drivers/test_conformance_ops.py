@@ -379,9 +379,10 @@ def test_recvmsg_and_sendmsg_can_be_cancelled(bench, pair):
     ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 )
 def test_datagrams_carry_their_addresses(bench, family, host):
-    with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(
-        family, socket.SOCK_DGRAM
-    ) as two:
+    with (
+        socket.socket(family, socket.SOCK_DGRAM) as one,
+        socket.socket(family, socket.SOCK_DGRAM) as two,
+    ):
         for sock in (one, two):
             sock.setblocking(False)
             sock.bind((host, 0))
@@ -399,9 +400,10 @@ def test_datagrams_carry_their_addresses(bench, family, host):
 def test_unix_datagrams_carry_their_addresses(bench, tmp_path, name):
     if name == "path":
         name = str(tmp_path / "ö")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one, socket.socket(
-        socket.AF_UNIX, socket.SOCK_DGRAM
-    ) as two:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as two,
+    ):
         one.bind(name)
         two.bind(b"\0uringtrio two")
         two.setblocking(False)
@@ -432,9 +434,10 @@ def link_local_address():
 def test_link_local_sender_is_named_as_the_standard_library_does(bench):
     """Was 'fe80::1%eth0' on a ring; since 3.7 the scope is only the fourth item."""
     host, scope = link_local_address()
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one, socket.socket(
-        socket.AF_INET6, socket.SOCK_DGRAM
-    ) as two:
+    with (
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as two,
+    ):
         for sock in (one, two):
             sock.setblocking(False)
             sock.bind((host, 0, 0, scope))

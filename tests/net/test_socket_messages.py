@@ -34,7 +34,7 @@ def test_datagram_is_cut_to_the_size_asked_for(run):
         with left, right:
             for receive in (
                 right.recv,
-                lambda n: right.recvfrom(n),
+                right.recvfrom,
             ):
                 await left.sendto(b"0123456789", right.getsockname())
                 await left.sendto(b"next", right.getsockname())

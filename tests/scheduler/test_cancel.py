@@ -1,4 +1,4 @@
-"""Cancel scopes: what a cancellation reaches, when, and who absorbs it. Deadlines: test_deadlines."""
+"""Cancel scopes: what a cancellation reaches, when, and who absorbs it."""
 
 import time
 
@@ -160,12 +160,11 @@ def test_cancel_again_changes_nothing():
         with uringtrio.CancelScope() as scope:
             scope.cancel("first")
             scope.cancel("second")
-            try:
+            with pytest.raises(uringtrio.Cancelled) as caught:
                 await lowlevel.checkpoint()
-            except uringtrio.Cancelled as exc:
-                assert exc.reason == "first"
-                raise
+            await lowlevel.checkpoint()
         scope.cancel("after the end")
+        assert caught.value.reason == "first"
         assert scope.cancelled_caught
 
     uringtrio.run(main)
@@ -190,7 +189,7 @@ def test_scope_takes_its_cancelled_out_of_a_group_and_leaves_the_rest():
             raise LookupError from None
 
     async def main():
-        with pytest.raises(ExceptionGroup) as caught:
+        with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012  # the block is what is tested
             with uringtrio.CancelScope() as scope:
                 async with uringtrio.open_nursery() as nursery:
                     nursery.start_soon(fail_on_cancel)
@@ -298,16 +297,14 @@ def test_cancelled_tells_who_cancelled_and_why():
     async def main():
         with uringtrio.CancelScope() as scope:
             scope.cancel("the reason")
-            try:
+            with pytest.raises(uringtrio.Cancelled) as caught:
                 await lowlevel.checkpoint()
-            except uringtrio.Cancelled as exc:
-                assert exc.source == "explicit"
-                assert exc.reason == "the reason"
-                assert exc.source_task == repr(lowlevel.current_task())
-                assert str(exc) == (
-                    f"cancelled due to explicit with reason 'the reason' from task {exc.source_task}"
-                )
-                raise
+        task = repr(lowlevel.current_task())
+        assert caught.value.source == "explicit"
+        assert caught.value.reason == "the reason"
+        assert caught.value.source_task == task
+        text = f"cancelled due to explicit with reason 'the reason' from task {task}"
+        assert str(caught.value) == text
 
     uringtrio.run(main)
 
@@ -401,7 +398,7 @@ def test_scope_closed_in_another_task_is_an_error_of_that_task(settle):
 
 def test_scope_left_around_an_open_nursery_is_an_error_and_cancels_nothing_else():
     async def main():
-        with pytest.raises(RuntimeError, match="Cancel scope stack corrupted"):
+        with pytest.raises(RuntimeError, match="Cancel scope stack corrupted"):  # noqa: PT012  # the block is what is tested
             scope = uringtrio.CancelScope()
             with scope:
                 manager = uringtrio.open_nursery()

@@ -11,14 +11,13 @@ from uringtrio import lowlevel
 def test_deadline_cancels_with_the_reason(clock):
     async def main():
         with uringtrio.CancelScope(deadline=1005.0) as scope:
-            try:
+            with pytest.raises(uringtrio.Cancelled) as caught:
                 await uringtrio.sleep_forever()
-            except uringtrio.Cancelled as exc:
-                assert exc.source == "deadline"
-                assert exc.source_task is None
-                assert exc.reason is None
-                raise
+            await lowlevel.checkpoint()
         assert scope.cancelled_caught
+        assert caught.value.source == "deadline"
+        assert caught.value.source_task is None
+        assert caught.value.reason is None
         return uringtrio.current_time()
 
     assert uringtrio.run(main, clock=clock) == 1005.0

@@ -1,4 +1,4 @@
-"""What `run` promises: results, errors, one run per thread, turns in which all runnable tasks run."""
+"""What `run` promises: results, errors, one run in a thread, turns in which all get their share."""
 
 import asyncio
 import contextlib
@@ -143,7 +143,7 @@ def test_order_of_runnable_tasks_is_not_fixed():
 
 def test_every_runnable_task_runs_once_per_turn():
     async def main():
-        steps = {name: 0 for name in "abc"}
+        steps = dict.fromkeys("abc", 0)
         spread = []
 
         async def count(name):

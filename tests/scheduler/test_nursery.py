@@ -57,7 +57,7 @@ def test_single_error_comes_out_in_a_group():
         async with uringtrio.open_nursery() as nursery:
             nursery.start_soon(fail, error)
 
-    with pytest.raises(ExceptionGroup, match="^Exceptions from Trio nursery") as caught:
+    with pytest.raises(ExceptionGroup, match=r"^Exceptions from Trio nursery") as caught:
         uringtrio.run(main)
 
     assert caught.value.exceptions == (error,)
@@ -412,7 +412,7 @@ def test_group_that_is_not_strict_collapses_when_the_scope_takes_the_rest():
 
 def test_sync_with_is_refused_with_the_right_call():
     async def main():
-        with pytest.raises(RuntimeError, match="async with open_nursery"):
+        with pytest.raises(RuntimeError, match=r"async with open_nursery"):
             with uringtrio.open_nursery():
                 pass
 
@@ -440,7 +440,7 @@ def test_task_that_leaves_its_nursery_open_is_told_and_the_run_survives():
     uringtrio.run(main)
 
 
-def test_ten_thousand_children_come_and_go(record):
+def test_ten_thousand_children_come_and_go():
     async def main():
         async with uringtrio.open_nursery() as nursery:
             for _ in range(10_000):

@@ -30,7 +30,7 @@ def test_set_wakes_all_who_wait(settle, record):
     assert sorted(record.events) == ["a", "b", "c"]
 
 
-def test_wait_after_set_does_not_block(record):
+def test_wait_after_set_does_not_block():
     async def main():
         event = uringtrio.Event()
         event.set()

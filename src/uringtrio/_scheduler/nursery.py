@@ -123,7 +123,6 @@ class Nursery:
         self,
         parent_task: Task | None = None,
         cancel_scope: CancelScope | None = None,
-        *,
         strict: bool = True,
     ) -> None:
         if parent_task is None or cancel_scope is None:
@@ -306,7 +305,7 @@ class NurseryManager:
         scope.__enter__()
         task = scope._task
         assert task is not None
-        self._nursery = nursery = Nursery(task, scope, strict=self._strict)
+        self._nursery = nursery = Nursery(task, scope, self._strict)
         if task._nurseries:
             task._nurseries.append(nursery)
         else:

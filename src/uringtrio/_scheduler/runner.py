@@ -128,15 +128,10 @@ class Runner:
             raise
         if type(coro) is not CoroutineType:
             coro = as_coroutine(coro, async_fn)
-        task = Task(
-            coro,
-            nursery,
-            self,
-            async_fn if name is None else name,
-            context,
-            scope=nursery.cancel_scope,
-            ki_protected=is_system_task,
-        )
+        if name is None:
+            name = async_fn
+        # All by position: keywords cost 80 ns of 1000 (benchmarks/scheduler.py, spawn).
+        task = Task(coro, nursery, self, name, context, nursery.cancel_scope, is_system_task)
         self.tasks_living += 1
         nursery._children.add(task)
         self.runq.append(task)
@@ -151,8 +146,8 @@ class Runner:
             self,
             "<init>",
             self.system_context,
-            scope=root,
-            ki_protected=True,
+            root,
+            True,
         )
         self.tasks_living = 1
         self.runq.append(self.init_task)

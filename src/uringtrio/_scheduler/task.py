@@ -51,14 +51,13 @@ class Task:
         "custom_sleep_data",
     )
 
-    def __init__(  # noqa: PLR0913  # only `Runner` calls it
+    def __init__(  # noqa: PLR0913, PLR0917  # only `Runner` calls it
         self,
         coro: Coroutine[Any, Any, Any] | None = None,
         nursery: Nursery | None = None,
         runner: Runner | None = None,
         name: object = None,
         context: contextvars.Context | None = None,
-        *,
         scope: CancelScope | None = None,
         ki_protected: bool = False,
     ) -> None:
