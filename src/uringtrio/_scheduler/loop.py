@@ -141,9 +141,13 @@ def before_wait(runner: Runner) -> int:
     if runner.runq:
         return 0
     deadline = runner.deadlines.next_deadline()
-    if deadline == inf:
+    seconds = inf
+    if deadline != inf:
+        seconds = runner.clock.deadline_to_sleep_time(deadline)
+    if runner.idle is not None:
+        seconds = runner.idle.prime(seconds)
+    if seconds == inf:
         return -1
-    seconds = runner.clock.deadline_to_sleep_time(deadline)
     if seconds <= 0:
         return 0
     # Rounded up: a wait that ends before its deadline would only be repeated.
@@ -172,6 +176,8 @@ def after_wait(runner: Runner, done: Sequence[Op]) -> None:
     entry = runner.entry
     if entry.queue or entry.idempotent:
         entry.wake_sleeper()
+    if runner.idle is not None:
+        runner.idle.check()
 
 
 def run_tasks(runner: Runner) -> None:

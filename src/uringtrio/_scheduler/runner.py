@@ -17,6 +17,7 @@ from .coroutines import AsyncFn, as_coroutine, check_async_fn
 from .current import get_runner
 from .deadlines import Deadlines
 from .entry import EntryQueue, TrioToken
+from .idle import Idle, JumpingClock
 from .interrupt import KeyboardInterruption
 from .nursery import CLOSED_MESSAGE, Nursery, open_nursery
 from .task import Task
@@ -65,11 +66,12 @@ class Runner:
         clock: the time of deadlines; `now` is its `current_time`, bound.
         runq: tasks to run in the next turn of the loop.
         task: the one that is running; None between tasks.
+        idle: None while nobody wants to know that all tasks wait.
         main_error, main_value: how the main task ended.
     """
 
     __slots__ = (
-        "clock", "deadlines", "driver", "entry", "entry_nursery", "init_task",
+        "clock", "deadlines", "driver", "entry", "entry_nursery", "idle", "init_task",
         "keyboard_interruption", "ki_pending", "main_error", "main_is_done", "main_task",
         "main_value", "now", "runq", "strict_exception_groups", "system_context",
         "system_nursery", "task", "tasks_living", "token", "unknown_reason",
@@ -81,6 +83,7 @@ class Runner:
         self.now = clock.current_time
         self.strict_exception_groups = strict_exception_groups
         self.runq: list[Task] = []
+        self.idle: Idle | None = Idle(self) if isinstance(clock, JumpingClock) else None
         self.deadlines = Deadlines()
         self.task: Task | None = None
         self.tasks_living = 0
@@ -245,6 +248,7 @@ class Runner:
         """Let go of everything that refers back here, so that a finished run is freed at once."""
         self.main_task = self.init_task = self.system_nursery = self.entry_nursery = None
         self.entry.close()
+        self.idle = None
         del self.driver, self.keyboard_interruption
 
     # KeyboardInterrupt.

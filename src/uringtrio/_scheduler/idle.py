@@ -1,0 +1,100 @@
+"""Noticing that every task waits: for `wait_all_tasks_blocked`, and for clocks that jump.
+
+A run is idle when a wait for I/O has lasted for a while, in real time, without anything becoming
+runnable. Nothing here costs a run that nobody watches: then `Runner.idle` is None.
+"""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from .current import get_runner
+from .traps import Park
+
+if TYPE_CHECKING:
+    from .runner import Runner
+    from .task import Task
+
+
+@runtime_checkable
+class JumpingClock(Protocol):
+    """A clock that can be moved on to the next deadline when the run is idle.
+
+    Attributes:
+        autojump_threshold: real seconds of idleness before it jumps; inf for never.
+    """
+
+    autojump_threshold: float
+
+    def autojump(self, next_deadline: float) -> None:
+        """The run is idle until `next_deadline`, which may be inf."""
+
+
+class Idle:
+    """Who wants to know that the run is idle, and since when it might be."""
+
+    __slots__ = ("_primed_since", "_runner", "_seconds", "_waiting")
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        # Tasks in `wait_all_tasks_blocked`, with their cushions.
+        self._waiting: dict[Task, float] = {}
+        # When the present wait began, if its end may mean idleness; else None.
+        self._primed_since: float | None = None
+        self._seconds = 0.0
+
+    async def wait(self, cushion: float) -> None:
+        await Park(self._waiting, cushion)
+
+    def prime(self, seconds: float) -> float:
+        """Return how long a wait of `seconds` at most may really take, because of idleness."""
+        self._primed_since = None
+        clock = self._runner.clock
+        if self._waiting:
+            cushion = min(self._waiting.values())
+        else:
+            cushion = clock.autojump_threshold if isinstance(clock, JumpingClock) else inf
+        if cushion >= seconds:
+            return seconds
+        self._primed_since = time.perf_counter()
+        self._seconds = cushion
+        return cushion
+
+    def check(self) -> None:
+        """Tell those concerned if the wait that was primed has shown that the run is idle."""
+        since, self._primed_since = self._primed_since, None
+        if since is None or self._runner.runq:
+            return
+        if time.perf_counter() - since < self._seconds:
+            # A signal, or a wake for nothing, ended the wait early.
+            return
+        if not self._waiting:
+            clock = self._runner.clock
+            assert isinstance(clock, JumpingClock)
+            clock.autojump(self._runner.deadlines.next_deadline())
+            self._runner.deadlines.expire(self._runner.now())
+            return
+        for task, cushion in list(self._waiting.items()):
+            if cushion == self._seconds:
+                del self._waiting[task]
+                task._resume(None)
+
+
+async def wait_all_tasks_blocked(cushion: float = 0.0) -> None:
+    """Wait until no task of this run can go on by itself; for tests.
+
+    Args:
+        cushion: for how many real seconds nothing must happen. Of several tasks that wait here,
+            those with the smallest cushion are woken, and all of those.
+
+    Tasks that wait for I/O, threads or deadlines count as blocked. While a task waits here, the
+    clock does not jump by itself.
+
+    Checkpoint: always.
+    """
+    runner = get_runner("uringtrio.testing.wait_all_tasks_blocked()")
+    if runner.idle is None:
+        runner.idle = Idle(runner)
+    await runner.idle.wait(cushion)
