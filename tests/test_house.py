@@ -25,7 +25,7 @@ ROOMS = (
 STAIRS = {
     "_scheduler": (
         "current", "clock", "deadlines", "traps", "coroutines", "groups", "cancel", "task", "nursery",
-        "parking", "locals", "idle", "instruments", "asyncgens", "interrupt", "entry", "runner", "loop", "guest",
+        "parking", "locals", "idle", "instruments", "interrupt", "asyncgens", "entry", "runner", "loop", "guest",
     ),
 }  # fmt: skip
 

@@ -87,8 +87,8 @@ class ScriptedDriver(Driver):
 
     def wait(self, timeout_ns: int) -> Sequence[Op]:
         self._waits += 1
-        self._wakeup.drain()
-        if timeout_ns and not self._done:
+        is_woken = self._wakeup.drain()
+        if timeout_ns and not self._done and not is_woken:
             if self._steps:
                 self._steps.pop(0)(self)
             elif timeout_ns < 0 and not (self.cancels_complete and self.cancelled):

@@ -29,10 +29,12 @@ class Wakeup:
         with contextlib.suppress(OSError):
             self.writer.send(b"\0")
 
-    def drain(self) -> None:
-        """Forget the wakes so far."""
-        with contextlib.suppress(BlockingIOError):
-            self.reader.recv(DRAIN_BYTES)
+    def drain(self) -> bool:
+        """Forget the wakes so far; say whether there were any."""
+        try:
+            return bool(self.reader.recv(DRAIN_BYTES))
+        except BlockingIOError:
+            return False
 
     def close(self) -> None:
         self.reader.close()

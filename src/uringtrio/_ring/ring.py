@@ -125,11 +125,12 @@ class Ring:
                 return ring
             if res != -errno.ENOMEM or time.monotonic() > give_up:
                 raise OSError(-res, os.strerror(-res))
+            if sq_entries <= NOMEM_ENTRIES_MIN and cq_entries <= 2 * NOMEM_ENTRIES_MIN:
+                time.sleep(0.01)
             if sq_entries > NOMEM_ENTRIES_MIN:
                 sq_entries = max(sq_entries // 2, NOMEM_ENTRIES_MIN)
+            if cq_entries > 2 * NOMEM_ENTRIES_MIN:
                 cq_entries = max(cq_entries // 2, 2 * NOMEM_ENTRIES_MIN)
-            else:
-                time.sleep(0.01)
 
     def _try(self, flags: int, entries: int, cq_entries: int, idle_ms: int) -> tuple[int, Any]:
         out, features = ffi.new("struct ut_ring **"), ffi.new("unsigned *")

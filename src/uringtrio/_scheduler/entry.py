@@ -109,6 +109,9 @@ class EntryQueue:
     def _finish(self) -> None:
         with self._lock:
             self._is_done = True
+        if self._runner is None:
+            # The run has crashed, and this task is being destroyed.
+            return
         # Who was not refused is served.
         while self:
             self._run_calls()

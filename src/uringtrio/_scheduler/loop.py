@@ -90,6 +90,7 @@ def run(
         interrupts.install(
             driver.wakeup_fd, only_at_checkpoints=restrict_keyboard_interrupt_to_checkpoints
         )
+        runner.asyncgens.install_hooks()
         runner.clock.start_clock()
         runner.start(async_fn, args)
         _loop(runner)
@@ -98,6 +99,7 @@ def run(
     except BaseException as exc:
         raise as_internal_error(exc) from exc
     finally:
+        runner.asyncgens.restore_hooks()
         interrupts.restore_wakeup_fd()
         driver.close()
         interrupts.restore_handler()

@@ -320,6 +320,9 @@ class NurseryManager:
     ) -> bool:
         nursery = self._nursery
         assert nursery is not None
+        if nursery._parent_task._runner.is_over:
+            # The run has crashed, and this coroutine is being destroyed: nobody would wake it.
+            return False
         combined_error_from_nursery = nursery.cancel_scope._close(await nursery._join(exc))
         if combined_error_from_nursery is None:
             return True

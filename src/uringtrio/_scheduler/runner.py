@@ -12,6 +12,7 @@ from sniffio import thread_local as sniffio_library
 
 from uringtrio._errors import RunFinishedError, TrioInternalError
 
+from .asyncgens import AsyncGenerators
 from .cancel import MISNESTED, MISNESTING_ADVICE, CancelReason, CancelScope
 from .coroutines import AsyncFn, as_coroutine, check_async_fn
 from .current import get_runner
@@ -65,13 +66,14 @@ class Runner:
         driver: carries out the ops.
         clock: the time of deadlines; `now` is its `current_time`, bound.
         runq: tasks to run in the next turn of the loop.
+        is_over: whether `run` is about to return; tasks that are left are destroyed.
         task: the one that is running; None between tasks.
         idle: None while nobody wants to know that all tasks wait.
         main_error, main_value: how the main task ended.
     """
 
     __slots__ = (
-        "clock", "deadlines", "driver", "entry", "entry_nursery", "idle", "init_task",
+        "asyncgens", "clock", "deadlines", "driver", "entry", "entry_nursery", "idle", "init_task", "is_over",
         "keyboard_interruption", "ki_pending", "main_error", "main_is_done", "main_task",
         "main_value", "now", "runq", "strict_exception_groups", "system_context",
         "system_nursery", "task", "tasks_living", "token", "unknown_reason",
@@ -87,6 +89,7 @@ class Runner:
         self.deadlines = Deadlines()
         self.task: Task | None = None
         self.tasks_living = 0
+        self.is_over = False
         self.entry = EntryQueue(self)
         self.token = TrioToken(self.entry)
         self.system_context = contextvars.copy_context()
@@ -97,6 +100,7 @@ class Runner:
         self.main_is_done = False
         self.main_value: Any = None
         self.main_error: BaseException | None = None
+        self.asyncgens = AsyncGenerators(self)
         self.ki_pending = False
         self.keyboard_interruption = KeyboardInterruption(self)
         self.unknown_reason = MISNESTED
@@ -166,10 +170,11 @@ class Runner:
                     except BaseException as exc:  # noqa: BLE001  # `run` raises it
                         self._main_finished(None, exc)
                         return
-                    self._spawn_system(
+                    self.spawn_system(
                         self.entry.task, (), self.entry_nursery, "<TrioToken.run_sync_soon task>"
                     )
                 self._shut_down(self.system_nursery, "main task done, shutting down system tasks")
+            await self.asyncgens.close_remaining()
             self._shut_down(
                 self.entry_nursery, "main task done, shutting down run_sync_soon callbacks"
             )
@@ -177,7 +182,7 @@ class Runner:
     def _shut_down(self, nursery: Nursery, reason: str) -> None:
         nursery.cancel_scope._cancel(CancelReason("shutdown", reason, repr(self.init_task)))
 
-    def _spawn_system(
+    def spawn_system(
         self,
         async_fn: AsyncFn,
         args: tuple[Any, ...],
@@ -200,7 +205,7 @@ class Runner:
         assert self.system_nursery is not None
         nursery = self.entry_nursery if self.system_nursery._closed else self.system_nursery
         assert nursery is not None
-        self._spawn_system(raise_error, (), nursery, "<crash>")
+        self.spawn_system(raise_error, (), nursery, "<crash>")
 
     # Death.
 
@@ -246,10 +251,11 @@ class Runner:
 
     def close(self) -> None:
         """Let go of everything that refers back here, so that a finished run is freed at once."""
+        self.is_over = True
         self.main_task = self.init_task = self.system_nursery = self.entry_nursery = None
         self.entry.close()
         self.idle = None
-        del self.driver, self.keyboard_interruption
+        del self.driver, self.keyboard_interruption, self.asyncgens
 
     # KeyboardInterrupt.
 
@@ -301,7 +307,7 @@ def spawn_system_task(
     runner = get_runner("uringtrio.lowlevel.spawn_system_task()")
     if runner.system_nursery is None:
         raise RuntimeError(CLOSED_MESSAGE)
-    return runner._spawn_system(async_fn, args, runner.system_nursery, name, context)
+    return runner.spawn_system(async_fn, args, runner.system_nursery, name, context)
 
 
 def current_root_task() -> Task | None:
