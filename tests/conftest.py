@@ -21,11 +21,21 @@ THREADS_SECONDS_MAX = 10.0
 # A test that waits for longer than this waits for ever.
 RUN_SECONDS_MAX = 20.0
 
+FAILED = pytest.StashKey[bool]()
+
 
 def pytest_collection_finish():
     # What exists by now stays: then the collection after each test only looks at the test's own.
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if call.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
 
 
 def open_descriptors():
@@ -64,7 +74,7 @@ class Leftovers:
 
 
 @pytest.fixture(autouse=True)
-def leftovers(monkeypatch):
+def leftovers(monkeypatch, request):
     """Fail the test if it leaves a descriptor, a task, an op or a busy thread.
 
     A test that crashes a run on purpose sets `leftovers.allowed`: what is left by that of tasks
@@ -83,6 +93,8 @@ def leftovers(monkeypatch):
     threads_before = set(busy_threads())
     before = open_descriptors()
     yield seen
+    if request.node.stash.get(FAILED, False):
+        return  # It has failed already, and what it left behind is no news.
     if not seen.allowed:
         assert not seen.found, "; ".join(seen.found)
     gc.collect()

@@ -1,6 +1,6 @@
 """Cancel scopes: what a cancellation reaches, when, and who absorbs it."""
 
-import time
+import sys
 
 import pytest
 
@@ -446,19 +446,51 @@ def test_five_thousand_nested_scopes_do_not_recurse():
     uringtrio.run(main)
 
 
-def test_cancelling_is_linear_in_the_number_of_tasks():
+def steps_of(fn):
+    """Count the calls that `fn()` makes: what no load of the machine changes."""
+    steps = 0
+
+    def count(_frame, _event, _argument):
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    fn()
+    sys.setprofile(None)
+    return steps
+
+
+def test_cancelling_is_linear_in_the_number_of_tasks(settle):
     async def main(count):
         async with uringtrio.open_nursery() as nursery:
             for _ in range(count):
                 nursery.start_soon(uringtrio.sleep_forever)
-            await lowlevel.checkpoint()
-            await lowlevel.checkpoint()
-            before = time.perf_counter()
-            nursery.cancel_scope.cancel()
-        return time.perf_counter() - before
+            await settle()
+            return steps_of(nursery.cancel_scope.cancel)
 
-    few = min(uringtrio.run(main, 500) for _ in range(5))
-    many = min(uringtrio.run(main, 5000) for _ in range(3))
+    few, many = uringtrio.run(main, 100), uringtrio.run(main, 1000)
 
-    # Ten times as many, with room for noise; quadratic would be a hundred times as long.
-    assert many < 40 * few
+    assert few > 100
+    assert many < 11 * few
+
+
+def test_cancelling_is_linear_in_the_depth_of_nurseries(settle):
+    async def nested(left):
+        async with uringtrio.open_nursery() as nursery:
+            with uringtrio.CancelScope():
+                if left:
+                    nursery.start_soon(nested, left - 1)
+                await uringtrio.sleep_forever()
+
+    async def main(depth):
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(nested, depth)
+            for _ in range(depth):
+                await lowlevel.checkpoint()
+            await settle()
+            return steps_of(nursery.cancel_scope.cancel)
+
+    few, many = uringtrio.run(main, 20), uringtrio.run(main, 200)
+
+    assert few > 20
+    assert many < 11 * few
