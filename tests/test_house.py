@@ -24,8 +24,9 @@ ROOMS = (
 # for typing, where housemates may look up.
 STAIRS = {
     "_scheduler": (
-        "current", "clock", "deadlines", "traps", "coroutines", "groups", "cancel", "task", "nursery",
-        "parking", "locals", "idle", "instruments", "interrupt", "asyncgens", "entry", "runner", "loop", "guest",
+        "current", "clock", "deadlines", "traps", "coroutines", "groups", "cancel", "task",
+        "nursery", "parking", "locals", "idle", "instruments", "interrupt", "asyncgens", "entry",
+        "runner", "loop", "guest",
     ),
 }  # fmt: skip
 

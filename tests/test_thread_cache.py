@@ -1,11 +1,13 @@
 """Worker threads are used again, end when idle, and outlive whatever happens to them."""
 
+import contextvars
 import functools
 import os
 import queue
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +94,20 @@ def test_job_started_while_delivering_runs_in_the_same_thread():
     assert first is second
 
 
+def test_last_worker_to_become_idle_is_used_first():
+    results = Results()
+    barrier = threading.Barrier(3)
+    for _ in range(3):
+        start_thread_soon(lambda: barrier.wait(LIMIT_SECONDS), results.deliver)
+    last = [results.get()[1] for _ in range(3)][-1]
+    used = set()
+    for _ in range(5):
+        start_thread_soon(lambda: None, results.deliver)
+        used.add(results.get()[1])
+
+    assert used == {last}
+
+
 def test_busy_workers_are_not_shared():
     results = Results()
     barrier = threading.Barrier(5)
@@ -109,6 +125,40 @@ def test_name_is_the_jobs_while_it_runs():
 
     assert result.unwrap() == "the job"
     assert thread.name.startswith("Trio thread ")
+
+
+@pytest.mark.skipif(_thread_cache._prctl is None, reason="the system has no prctl")
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("the job", "the job"), ("more than fifteen bytes", "more than fifte"), ("\xe9", "?")],
+)
+def test_system_shows_the_first_bytes_of_the_name_while_the_job_runs(name, shown):
+    results = Results()
+
+    def name_in_the_system():
+        path = f"/proc/self/task/{threading.get_native_id()}/comm"
+        return path, Path(path).read_text().rstrip("\n")
+
+    start_thread_soon(name_in_the_system, results.deliver, name)
+    result, thread = results.get()
+    path, during = result.unwrap()
+
+    assert during == shown
+    assert Path(path).read_text().rstrip("\n") == thread.name[:15]
+
+
+def test_job_sees_no_context_variables_of_the_caller():
+    variable = contextvars.ContextVar("variable")
+    results = Results()
+
+    def start():
+        variable.set("the caller's")
+        start_thread_soon(lambda: list(contextvars.copy_context()), results.deliver)
+
+    contextvars.copy_context().run(start)
+    result, _ = results.get()
+
+    assert result.unwrap() == []
 
 
 def test_idle_worker_ends_after_a_while(monkeypatch):
@@ -132,7 +182,8 @@ def test_jobs_that_race_with_the_end_of_idle_workers_all_run(monkeypatch):
             time.sleep(0.0001)  # So that the race goes either way.
 
 
-def test_error_in_deliver_loses_no_later_job(capsys, monkeypatch):
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+def test_error_in_deliver_loses_no_later_job(error, capsys, monkeypatch):
     """The worker died of it, but was idle already: the next job was given to the dead."""
     monkeypatch.setattr(threading, "excepthook", lambda _args: None)
     results = Results()
@@ -140,7 +191,7 @@ def test_error_in_deliver_loses_no_later_job(capsys, monkeypatch):
 
     def deliver(_result):
         delivered.set()
-        raise ValueError("deliver must not raise")
+        raise error("deliver must not raise")
 
     start_thread_soon(lambda: None, deliver)
     assert delivered.wait(LIMIT_SECONDS)

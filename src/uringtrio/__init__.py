@@ -1,6 +1,12 @@
 """uringtrio: structured concurrency for Python on io_uring, with Trio's interface."""
 
-from . import abc as abc, lowlevel as lowlevel, socket as socket
+from . import (
+    abc as abc,
+    from_thread as from_thread,
+    lowlevel as lowlevel,
+    socket as socket,
+    to_thread as to_thread,
+)
 from ._channels import (
     MemoryChannelStatistics as MemoryChannelStatistics,
     MemoryReceiveChannel as MemoryReceiveChannel,
@@ -44,7 +50,21 @@ from ._scheduler.nursery import (
     TaskStatus as TaskStatus,
     open_nursery as open_nursery,
 )
+from ._sync.condition import (
+    Condition as Condition,
+    ConditionStatistics as ConditionStatistics,
+)
 from ._sync.event import Event as Event, EventStatistics as EventStatistics
+from ._sync.limiter import (
+    CapacityLimiter as CapacityLimiter,
+    CapacityLimiterStatistics as CapacityLimiterStatistics,
+)
+from ._sync.lock import (
+    Lock as Lock,
+    LockStatistics as LockStatistics,
+    StrictFIFOLock as StrictFIFOLock,
+)
+from ._sync.semaphore import Semaphore as Semaphore
 from ._timeouts import (
     fail_after as fail_after,
     fail_at as fail_at,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ._errors import EndOfChannel
 
@@ -16,6 +16,21 @@ T_contra = TypeVar("T_contra", contravariant=True)
 ResourceT_co = TypeVar("ResourceT_co", bound="AsyncResource", covariant=True)
 
 Buffer = bytes | bytearray | memoryview
+
+
+class Sealed:
+    """A class whose subclasses cannot be subclassed: what `typing.final` says, also at run time."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for base in cls.__bases__:
+            if base is not Sealed and issubclass(base, Sealed):
+                raise TypeError(
+                    f"{base.__module__}.{base.__qualname__} is final and cannot be subclassed: "
+                    "keep an instance in a class of your own instead"
+                )
 
 
 class Clock(ABC):
@@ -34,6 +49,43 @@ class Clock(ABC):
     @abstractmethod
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Return how many real seconds to wait until `deadline`; zero or less if it has passed."""
+
+
+class Instrument:
+    """What a run tells instruments; override what is of interest. Any object may stand in.
+
+    The methods are called in the run's thread, must be quick, and must not raise: an instrument
+    that raises is logged and removed.
+    """
+
+    __slots__ = ()
+
+    def before_run(self) -> None:
+        """The run begins."""
+
+    def after_run(self) -> None:
+        """The run is about to end."""
+
+    def task_spawned(self, task: Any) -> None:
+        """`task` has been made."""
+
+    def task_scheduled(self, task: Any) -> None:
+        """`task` has become runnable."""
+
+    def before_task_step(self, task: Any) -> None:
+        """`task` is about to run until it next waits."""
+
+    def after_task_step(self, task: Any) -> None:
+        """`task` has run until it waits, or has ended."""
+
+    def task_exited(self, task: Any) -> None:
+        """`task` has ended."""
+
+    def before_io_wait(self, timeout: float) -> None:
+        """The run is about to wait, for at most `timeout` seconds."""
+
+    def after_io_wait(self, timeout: float) -> None:
+        """The run has waited; `timeout` is as before."""
 
 
 class AsyncResource(ABC):

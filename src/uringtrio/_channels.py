@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import collections
+from collections import OrderedDict
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 
-from ._abc import ReceiveChannel, SendChannel
+from ._abc import ReceiveChannel, Sealed, SendChannel
 from ._errors import BrokenResourceError, ClosedResourceError, EndOfChannel, WouldBlock
 from ._scheduler.current import get_task
 from ._scheduler.traps import CHECKPOINT, SHIELDED_CHECKPOINT, Park
@@ -63,8 +64,9 @@ class _State:
         self.open_send = 0
         self.open_receive = 0
         # Both in order of arrival, with the handle they wait through; senders with the object.
-        self.receivers: dict[Task, MemoryReceiveChannel[Any]] = {}
-        self.senders: dict[Task, tuple[MemorySendChannel[Any], Any]] = {}
+        # OrderedDicts, because taking the first out of a dict again and again is quadratic.
+        self.receivers: OrderedDict[Task, MemoryReceiveChannel[Any]] = OrderedDict()
+        self.senders: OrderedDict[Task, tuple[MemorySendChannel[Any], Any]] = OrderedDict()
 
     def statistics(self) -> MemoryChannelStatistics:
         return MemoryChannelStatistics(
@@ -81,8 +83,7 @@ class _State:
         """Hand `value` to a receiver or the buffer; False if there is no room."""
         receivers = self.receivers
         if receivers:
-            task = next(iter(receivers))
-            del receivers[task]
+            task, _ = receivers.popitem(last=False)
             task._resume(value)
         elif len(self.buffer) < self.max_buffer_size:
             self.buffer.append(value)
@@ -96,8 +97,7 @@ class _State:
         senders = self.senders
         if senders:
             # Its object is the newest; the oldest is in the buffer, unless that has no room.
-            task = next(iter(senders))
-            _, value = senders.pop(task)
+            task, (_, value) = senders.popitem(last=False)
             task._resume(None)
             self.buffer.append(value)
             return self.buffer.popleft()
@@ -111,7 +111,7 @@ class _State:
 
 
 @final
-class MemorySendChannel(SendChannel[T_contra]):
+class MemorySendChannel(Sealed, SendChannel[T_contra]):
     """The sending end of a memory channel; made by `open_memory_channel` and by `clone`.
 
     The channel ends for the receivers when all its send handles are closed. Several tasks may use
@@ -223,7 +223,7 @@ class MemorySendChannel(SendChannel[T_contra]):
 
 
 @final
-class MemoryReceiveChannel(ReceiveChannel[T_co]):
+class MemoryReceiveChannel(Sealed, ReceiveChannel[T_co]):
     """The receiving end of a memory channel; made by `open_memory_channel` and by `clone`.
 
     Each object goes to exactly one receiver. When all receive handles are closed, what is in the

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import ctypes
 import itertools
 import os
 import sys
@@ -21,6 +23,13 @@ IDLE_SECONDS = 10.0
 Deliver = Callable[[outcome.Outcome[T]], object]
 _counter = itertools.count()
 
+# prctl(2), PR_SET_NAME: names the calling thread, for `ps -L` and debuggers. Not every system has
+# it; pthread_setname_np takes other arguments on each. A PyDLL keeps the GIL for so short a call:
+# 2 % of a hop (benchmark micro.py, thread_hop).
+PR_SET_NAME = 15
+NAME_BYTES_MAX = 15
+_prctl = getattr(ctypes.PyDLL(None), "prctl", None)
+
 
 class _Worker:
     """One daemon thread that waits for jobs; `_lock` is released once for each job it is given."""
@@ -35,15 +44,22 @@ class _Worker:
         self._name = f"Trio thread {next(_counter)}"
         self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
 
-    def start(
-        self, fn: Callable[[], object], deliver: Deliver[object], name: str | None, *, new: bool
-    ) -> None:
+    def give(self, fn: Callable[[], object], deliver: Deliver[object], name: str | None) -> None:
         self._job = (fn, deliver, name)
         self._lock.release()
-        if new:
-            self._thread.start()
+
+    def start(self) -> None:
+        # In an empty context: from Python 3.14 on a thread may inherit the context variables of
+        # whoever starts it, and this one would keep them for all its jobs.
+        contextvars.Context().run(self._thread.start)
+
+    def _set_name(self, name: str) -> None:
+        self._thread.name = name
+        if _prctl is not None:
+            _prctl(PR_SET_NAME, name.encode("ascii", "replace")[:NAME_BYTES_MAX])
 
     def _work(self) -> None:
+        self._set_name(self._name)
         while True:
             if self._lock.acquire(timeout=IDLE_SECONDS):
                 self._do_job()
@@ -61,21 +77,26 @@ class _Worker:
         fn, deliver, name = self._job
         self._job = None
         if name is not None:
-            self._thread.name = name
+            self._set_name(name)
         result = outcome.capture(fn)
         if name is not None:
-            self._thread.name = self._name
+            self._set_name(self._name)
+        # Whoever gets the result can be sure that nothing else of the job is left.
+        del fn
         # Idle before delivering: a caller that starts the next job from `deliver` finds
         # this very thread, so that a chain of jobs runs in one.
         self._idle[self] = None
         try:
             deliver(result)
-        except Exception:  # noqa: BLE001  # the worker may have its next job already
+        except BaseException:  # noqa: BLE001  # the worker may have its next job already
             print(  # noqa: T201  # as `threading.excepthook` would do
-                "Exception while delivering the result of a worker thread:",
+                f"Exception in {self._name}, while delivering results of a job:",
                 file=sys.stderr,
             )
             traceback.print_exc()
+        # If the result is an exception, its traceback refers to this frame, which must not
+        # refer back.
+        del deliver, result
 
 
 _idle_workers: dict[_Worker, None] = {}
@@ -86,10 +107,15 @@ os.register_at_fork(after_in_child=_idle_workers.clear)
 def start_thread_soon(fn: Callable[[], T], deliver: Deliver[T], name: str | None = None) -> None:
     """Run `fn()` in a worker thread, then `deliver(outcome)` in that same thread.
 
+    Workers are daemon threads: a process does not wait for them to end. They are used again, and
+    the last to become idle first, so neither function may leave anything behind in the thread.
+    Safe in any thread.
+
     Args:
         fn: may block as long as it likes; it sees none of the caller's context variables.
-        deliver: gets the `outcome.Outcome`; must not block nor raise.
-        name: the thread's name while the job runs.
+        deliver: gets the `outcome.Outcome`; must not block nor raise. The worker counts as idle
+            by then: the next job that somebody starts may be given to it.
+        name: the thread's name while `fn` runs; the system shows its first 15 bytes.
 
     Raises:
         RuntimeError: the system refuses another thread.
@@ -98,6 +124,5 @@ def start_thread_soon(fn: Callable[[], T], deliver: Deliver[T], name: str | None
         worker, _ = _idle_workers.popitem()
     except KeyError:
         worker = _Worker(_idle_workers)
-        worker.start(fn, deliver, name, new=True)  # type: ignore[arg-type]  # T is erased inside
-    else:
-        worker.start(fn, deliver, name, new=False)  # type: ignore[arg-type]  # T is erased inside
+        worker.start()
+    worker.give(fn, deliver, name)  # type: ignore[arg-type]  # T is erased inside

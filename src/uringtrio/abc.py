@@ -5,6 +5,7 @@ from ._abc import (
     Channel as Channel,
     Clock as Clock,
     HalfCloseableStream as HalfCloseableStream,
+    Instrument as Instrument,
     Listener as Listener,
     ReceiveChannel as ReceiveChannel,
     ReceiveStream as ReceiveStream,

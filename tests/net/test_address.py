@@ -21,7 +21,7 @@ def test_numeric_addresses_need_no_thread(run, monkeypatch):
         assert (await socket.getaddrinfo("::1", 80))[0][0] == socket.AF_INET6
         assert await socket.getaddrinfo(None, 80)
 
-    monkeypatch.setattr(module, "hop", never)
+    monkeypatch.setattr(module.to_thread, "run_sync", never)
     run(main)
 
 

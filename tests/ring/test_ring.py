@@ -212,7 +212,8 @@ def test_little_locked_memory_still_runs_again_and_again(readable_path):
     done = subprocess.run(
         [python, "-c", LOW_MEMLOCK, json.dumps([str(readable_path)])],
         cwd="/",
-        env={"PATH": "/usr/bin"},
+        # Nothing but what a sanitizer needs.
+        env={"PATH": "/usr/bin"} | {k: v for k, v in os.environ.items() if k == "LD_PRELOAD"},
         capture_output=True,
         text=True,
         timeout=30,

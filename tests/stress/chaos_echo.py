@@ -80,6 +80,8 @@ class Server:
         self.cuts["ended by the client's end of stream"] += 1
 
     async def reset(self, stream, _data):
+        if stream.socket.fileno() == -1:
+            raise uringtrio.ClosedResourceError  # The sweeper was here since the data came.
         stream.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_LINGER, RESET)
         await stream.aclose()
 
@@ -124,7 +126,10 @@ async def serve(server, options):
         with_sweeper = statistics().tasks_living
         nursery.start_soon(server.sweep)
         with start_clients(ports, options) as clients:
-            await wait_for(clients, server)
+            try:
+                await wait_for(clients, server)
+            finally:
+                clients.kill()
             report = clients.stdout.read()
             assert clients.returncode == 0, "the clients saw wrong bytes"
         with uringtrio.fail_after(END_SECONDS):

@@ -29,13 +29,14 @@ class Storm:
         self.count = 0
 
     def __enter__(self):
-        self._before = signal.signal(signal.SIGALRM, self._handle)
+        signal.signal(signal.SIGALRM, self._handle)
         signal.setitimer(signal.ITIMER_REAL, INTERVAL_SECONDS, INTERVAL_SECONDS)
         return self
 
     def __exit__(self, *exc_info):
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self._before)
+        # Not the default, of which one that is still under way would make the end.
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
     def _handle(self, _signum, _frame):
         self.count += 1

@@ -82,6 +82,13 @@ class Driver(ABC):
         """Ask for an early end of `op`, which is in flight. It completes in a later `wait`."""
 
     @abstractmethod
+    def fileno(self) -> int:
+        """Return a descriptor that polls readable when `wait` would return at once.
+
+        For a thread that waits in place of this one: only this one may call `wait`.
+        """
+
+    @abstractmethod
     def wait(self, timeout_ns: int) -> Sequence[Op]:
         """Return the ops that have completed; wait for one if there is none yet.
 

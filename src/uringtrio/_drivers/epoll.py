@@ -64,6 +64,9 @@ class EpollDriver(ReadinessDriver):
             ready.append((fd, directions))
         return ready
 
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
     def close(self) -> None:
         super().close()
         self._epoll.close()

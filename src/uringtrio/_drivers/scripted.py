@@ -100,6 +100,9 @@ class ScriptedDriver(Driver):
         done, self._done = self._done, []
         return done
 
+    def fileno(self) -> int:
+        return self._wakeup.reader.fileno()
+
     def close(self) -> None:
         self._wakeup.close()
 

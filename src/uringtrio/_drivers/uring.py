@@ -211,6 +211,9 @@ class UringDriver(Driver):
         if poll():
             self._queue(poll)
 
+    def fileno(self) -> int:
+        return int(self._ring.fd)
+
     def close(self) -> None:
         if self._ring.is_poisoned:
             self._wakeup.close()

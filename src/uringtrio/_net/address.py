@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import socket
 from typing import Any
 
 from uringtrio._ops.sockaddr import UNIX_PATH_MAX
 from uringtrio._scheduler.traps import checkpoint
-from uringtrio._threads.hop import hop
+from uringtrio._threads import to_thread
 
 AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
@@ -54,8 +53,10 @@ async def getaddrinfo(
     else:
         await checkpoint()
         return list(numeric)
-    lookup = functools.partial(socket.getaddrinfo, host, port, family, type, proto, flags)
-    return list(await hop(lookup, name="getaddrinfo"))
+    found = await to_thread.run_sync(
+        socket.getaddrinfo, host, port, family, type, proto, flags, abandon_on_cancel=True
+    )
+    return list(found)
 
 
 async def resolve(sock: socket.socket, address: Any, *, local: bool) -> Any:

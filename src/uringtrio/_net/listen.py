@@ -8,7 +8,7 @@ import os
 import socket as stdlib
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
-from uringtrio._abc import AsyncResource, Listener
+from uringtrio._abc import AsyncResource, Listener, Sealed
 from uringtrio._errors import ClosedResourceError
 from uringtrio._scheduler.cancel import CancelScope
 from uringtrio._scheduler.nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
@@ -46,7 +46,7 @@ BACKLOG_MAX = 0xFFFF
 
 
 @final
-class SocketListener(Listener[SocketStream]):
+class SocketListener(Sealed, Listener[SocketStream]):
     """Hands out incoming connections of a listening socket, of which it becomes the owner.
 
     Args:

@@ -29,7 +29,7 @@ from uringtrio._ops.net import (
 )
 from uringtrio._ops.op import POLLOUT, Op
 from uringtrio._scheduler.traps import checkpoint, checkpoint_if_cancelled
-from uringtrio._threads.hop import hop
+from uringtrio._threads import to_thread
 
 from .address import resolve
 from .closing import close_after
@@ -357,7 +357,7 @@ class Socket(SocketType):
         address = await self._resolve(address, local=True)
         if self._sock.family == stdlib.AF_UNIX and address and address[0] not in ("\0", 0):
             # It creates a file, on whatever disk that is.
-            await hop(lambda: self._sock.bind(address), name="bind")
+            await to_thread.run_sync(self._sock.bind, address)
         else:
             self._sock.bind(address)
             await checkpoint()

@@ -7,7 +7,7 @@ import errno
 import socket as stdlib
 from typing import Any, final
 
-from uringtrio._abc import Buffer, HalfCloseableStream
+from uringtrio._abc import Buffer, HalfCloseableStream, Sealed
 from uringtrio._errors import BrokenResourceError, ClosedResourceError
 from uringtrio._scheduler.traps import checkpoint
 
@@ -31,7 +31,7 @@ def as_stream_error(exc: OSError) -> Exception:
 
 
 @final
-class SocketStream(HalfCloseableStream):
+class SocketStream(Sealed, HalfCloseableStream):
     """A stream over a connected SOCK_STREAM socket, of which it becomes the owner.
 
     For TCP it turns on TCP_NODELAY and limits unsent data in the kernel to 16 KiB.

@@ -14,6 +14,7 @@ from __future__ import annotations
 from math import inf, isnan
 from typing import TYPE_CHECKING, Final, Self, final
 
+from uringtrio._abc import Sealed
 from uringtrio._errors import Cancelled, CancelSource, new_cancelled
 
 from .current import CURRENT, get_task
@@ -57,7 +58,7 @@ DEADLINE = CancelReason("deadline")
 MISNESTED = CancelReason("unknown", "misnesting")
 
 
-class CancelScope:
+class CancelScope(Sealed):
     """A `with` block that can be cancelled: by `cancel()`, or by its deadline.
 
     Inside a cancelled scope every checkpoint raises `Cancelled`; the scope absorbs it at its end.
@@ -122,12 +123,9 @@ class CancelScope:
         if isnan(relative_deadline):
             raise ValueError("relative deadline must not be NaN")
         if relative_deadline < 0:
-            raise ValueError(f"relative deadline must be non-negative, not {relative_deadline!r}")
+            raise ValueError("timeout must be non-negative")
         if inf not in (deadline, relative_deadline):
-            raise ValueError(
-                "a scope takes either a deadline or a relative deadline: "
-                "cannot specify both a deadline and a relative deadline"
-            )
+            raise ValueError("Cannot specify both a deadline and a relative deadline")
 
     def __enter__(self) -> Self:
         runner = CURRENT.runner
@@ -190,7 +188,12 @@ class CancelScope:
     def _close(self, exc: BaseException | None) -> BaseException | None:
         """End the block; return what is left of `exc`."""
         task = self._task
-        if task is None or task._scope is not self or task._runner.task is not task:
+        if (
+            task is None
+            or task._scope is not self
+            or task._runner.task is not task
+            or (task._nurseries and task._nurseries[-1].cancel_scope is self)
+        ):
             return self._close_misnested(exc)
         assert self._parent is not None
         task._scope = self._parent
@@ -231,21 +234,25 @@ class CancelScope:
         while scope is not None and scope is not self:
             inner.append(scope)
             scope = scope._parent
-        if scope is None or self._parent is None:
-            error = RuntimeError(
-                f"Cancel scope stack corrupted: attempted to exit {self!r} "
-                f"from unrelated {task!r}\n{MISNESTING_ADVICE}"
-            )
+        problem = f"Cancel scope stack corrupted: attempted to exit {self!r} "
+        error: BaseException | None = exc
+        if self._task is None:
+            error = RuntimeError(f"{problem}which had already been exited\n{MISNESTING_ADVICE}")
             error.__context__ = exc
             return error
-        error = RuntimeError(
-            f"Cancel scope stack corrupted: attempted to exit {self!r} "
-            f"in {task!r} that's still within its child {task._scope!r}\n{MISNESTING_ADVICE}"
-        )
-        error.__context__ = exc
-        for scope in inner:
-            scope._is_abandoned = True
+        if scope is None or self._parent is None:
+            error = RuntimeError(f"{problem}from unrelated {task!r}\n{MISNESTING_ADVICE}")
+            error.__context__ = exc
+            return error
+        if inner:
+            error = RuntimeError(
+                f"{problem}in {task!r} that's still within its child {task._scope!r}\n"
+                f"{MISNESTING_ADVICE}"
+            )
+            error.__context__ = exc
         task._scope = self._parent
+        # Without inner scopes this is the scope of a nursery that is still open.
+        abandon(inner or [self], task)
         return self._finish(task, error)
 
     def __repr__(self) -> str:
@@ -297,7 +304,7 @@ class CancelScope:
         spread(self, [self._task])
 
     def _update(self) -> None:
-        if self._cancel_called:
+        if self._cancel_called or self._is_abandoned:
             self._effectively_cancelled = True
         elif self._parent is None or self._shield or not self._parent._effectively_cancelled:
             self._effectively_cancelled = False
@@ -372,7 +379,10 @@ class CancelScope:
 
     @relative_deadline.setter
     def relative_deadline(self, new_relative_deadline: float) -> None:
-        self._check(new_relative_deadline, inf)
+        if isnan(new_relative_deadline):
+            raise ValueError("relative deadline must not be NaN")
+        if new_relative_deadline < 0:
+            raise ValueError("relative deadline must be non-negative")
         if self._is_entered:
             now = get_task("CancelScope.relative_deadline")._runner.now()
             self.deadline = now + float(new_relative_deadline)
@@ -411,6 +421,18 @@ class CancelScope:
         self._shield = new_value
         if self._task is not None:
             self._spread()
+
+
+def abandon(scopes: list[CancelScope], task: Task) -> None:
+    """Cancel what is left inside `scopes` of `task`, which were left in a wrong order."""
+    for scope in scopes:
+        scope._is_abandoned = True
+        scope._effectively_cancelled = True
+        if scope._reason is None:
+            scope._reason = MISNESTED
+    for nursery in task._nurseries:
+        if nursery.cancel_scope in scopes:
+            spread(nursery.cancel_scope, list(nursery._children))
 
 
 def spread(top: CancelScope, tasks: list[Task]) -> None:

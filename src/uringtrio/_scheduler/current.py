@@ -61,3 +61,13 @@ def current_time() -> float:
         RuntimeError: called outside of a run.
     """
     return get_runner("uringtrio.current_time()").now()
+
+
+def in_trio_run() -> bool:
+    """Say whether this thread is in a run: in a task, an instrument, or the host of a guest run."""
+    return CURRENT.runner is not None
+
+
+def in_trio_task() -> bool:
+    """Say whether this thread is running a task."""
+    return CURRENT.runner is not None and CURRENT.runner.task is not None

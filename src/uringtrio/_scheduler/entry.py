@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
+from uringtrio._abc import Sealed
 from uringtrio._errors import RunFinishedError
 
 from .current import get_runner
@@ -118,7 +119,7 @@ class EntryQueue:
 
 
 @final
-class TrioToken:
+class TrioToken(Sealed):
     """The only way into a run from another thread or a signal handler; see `run_sync_soon`."""
 
     __slots__ = ("__weakref__", "_entry")

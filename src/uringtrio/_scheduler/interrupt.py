@@ -22,6 +22,7 @@ step; blocking the signal around the runtime costs two system calls.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import types
 import warnings
@@ -111,6 +112,15 @@ def is_protected(frame: FrameType | None) -> bool:
     return True
 
 
+def currently_ki_protected() -> bool:
+    """Say whether a KeyboardInterrupt that came now would wait for a checkpoint of the main task.
+
+    Returns:
+        True also outside of a run, where no function is marked.
+    """
+    return is_protected(sys._getframe(1))
+
+
 class KeyboardInterruption:
     """The interruption of the main task by a KeyboardInterrupt."""
 
@@ -133,31 +143,25 @@ class InterruptHandler:
     Only in the main thread, and the handler only where Python's own is in place.
     """
 
-    __slots__ = ("_has_handler", "_old_wakeup_fd", "_runner")
+    __slots__ = ("_handler", "_old_wakeup_fd", "_runner")
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._has_handler = False
+        self._handler: Callable[[int, FrameType | None], object] | None = None
         self._old_wakeup_fd: int | None = None
 
-    def install(self, wakeup_fd: int, *, only_at_checkpoints: bool) -> None:
+    def install(self, wakeup_fd: int | None, *, only_at_checkpoints: bool) -> None:
         """Take over.
 
         Args:
             wakeup_fd: where the C-level handler writes, so that a signal that comes just before
-                the wait ends it.
+                the wait ends it; None if somebody else sees to that.
             only_at_checkpoints: treat all code as protected.
         """
-        if threading.current_thread() is not threading.main_thread():
+        if threading.get_ident() != threading.main_thread().ident:
             return
-        self._old_wakeup_fd = signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
-        if self._old_wakeup_fd != -1:
-            warnings.warn(
-                "another library has called signal.set_wakeup_fd(); uringtrio takes it over for "
-                "the time of the run, and that library will not hear of signals meanwhile",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+        if wakeup_fd is not None:
+            self._take_wakeup_fd(wakeup_fd)
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return
 
@@ -167,7 +171,18 @@ class InterruptHandler:
             self._runner.deliver_ki()
 
         signal.signal(signal.SIGINT, handle)
-        self._has_handler = True
+        self._handler = handle
+
+    def _take_wakeup_fd(self, wakeup_fd: int) -> None:
+        self._old_wakeup_fd = signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
+        if self._old_wakeup_fd != -1:
+            warnings.warn(
+                "It looks like uringtrio's signal handling code might have collided with another "
+                "library: signal.set_wakeup_fd() was called before. That library will not hear of "
+                "signals as long as this run goes on",
+                RuntimeWarning,
+                stacklevel=6,
+            )
 
     def restore_wakeup_fd(self) -> None:
         """Give the wakeup fd back: before the driver closes it, since a signal may come then."""
@@ -177,6 +192,7 @@ class InterruptHandler:
 
     def restore_handler(self) -> None:
         """Give SIGINT back."""
-        if self._has_handler:
+        # Unless somebody has put another handler in place meanwhile.
+        if self._handler is not None and signal.getsignal(signal.SIGINT) is self._handler:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._has_handler = False
+        self._handler = None

@@ -20,17 +20,19 @@ from uringtrio._ops.op import Thrown
 from .clock import SystemClock
 from .coroutines import check_async_fn
 from .current import CURRENT
+from .instruments import install
 from .interrupt import InterruptHandler
 from .nursery import warn_non_strict
 from .runner import LIBRARY, Runner, as_internal_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from uringtrio._abc import Clock
+    from uringtrio._abc import Clock, Instrument
     from uringtrio._ops.op import Op
     from uringtrio._ring.options import RingOptions
 
+    from .instruments import Instruments
     from .task import Task
 
 T = TypeVar("T")
@@ -42,12 +44,13 @@ POLL_EVERY = 16
 WAIT_MAX_SECONDS = 3600.0
 
 
-def run(
+def run(  # noqa: PLR0913  # Trio's arguments, and two of our own
     async_fn: Callable[..., Awaitable[T]],
     *args: Any,
     driver: str | Driver | None = None,
     ring: RingOptions | None = None,
     clock: Clock | None = None,
+    instruments: Iterable[Instrument] = (),
     restrict_keyboard_interrupt_to_checkpoints: bool = False,
     strict_exception_groups: bool = True,
 ) -> T:
@@ -61,6 +64,7 @@ def run(
             as tests have, is used and closed.
         ring: sizes of the ring; see `RingOptions`.
         clock: what deadlines are measured by; None takes the system's monotonic clock.
+        instruments: objects to be told what the run does, see `abc.Instrument`.
         restrict_keyboard_interrupt_to_checkpoints: let Ctrl-C interrupt only checkpoints of the
             main task, instead of any code of the user's.
         strict_exception_groups: the default for nurseries, see `open_nursery`.
@@ -74,54 +78,101 @@ def run(
 
     What `async_fn` raises comes out unchanged.
     """
-    if CURRENT.runner is not None:
-        raise RuntimeError("Attempted to call run() from inside a run()")
     check_async_fn(async_fn, "uringtrio.run")
     if not strict_exception_groups:
         warn_non_strict("run")
-    if not isinstance(driver, Driver):
-        driver = choose_driver(driver, ring)
-    runner = Runner(driver, clock or SystemClock(), strict_exception_groups=strict_exception_groups)
-    interrupts = InterruptHandler(runner)
+    session = Session(driver, ring, clock, strict_exception_groups=strict_exception_groups)
     library = sniffio.thread_local.name
     try:
-        CURRENT.runner = runner
         sniffio.thread_local.name = LIBRARY
-        interrupts.install(
-            driver.wakeup_fd, only_at_checkpoints=restrict_keyboard_interrupt_to_checkpoints
+        session.begin(
+            async_fn,
+            args,
+            instruments,
+            only_at_checkpoints=restrict_keyboard_interrupt_to_checkpoints,
         )
-        runner.asyncgens.install_hooks()
-        runner.clock.start_clock()
-        runner.start(async_fn, args)
-        _loop(runner)
+        _loop(session.runner)
     except TrioInternalError:
         raise
     except BaseException as exc:
         raise as_internal_error(exc) from exc
     finally:
-        runner.asyncgens.restore_hooks()
-        interrupts.restore_wakeup_fd()
-        driver.close()
-        interrupts.restore_handler()
+        session.end()
         sniffio.thread_local.name = library
+    return session.result()  # type: ignore[no-any-return]  # Coroutine[Any, Any, T] ends here
+
+
+class Session:
+    """What a run takes over from its thread, and gives back."""
+
+    __slots__ = ("_interrupts", "runner")
+
+    def __init__(
+        self,
+        driver: str | Driver | None,
+        ring: RingOptions | None,
+        clock: Clock | None,
+        *,
+        strict_exception_groups: bool,
+    ) -> None:
+        if CURRENT.runner is not None:
+            raise RuntimeError("Attempted to call run() from inside a run()")
+        if not isinstance(driver, Driver):
+            driver = choose_driver(driver, ring)
+        self.runner = Runner(
+            driver, clock or SystemClock(), strict_exception_groups=strict_exception_groups
+        )
+        self._interrupts = InterruptHandler(self.runner)
+
+    def begin(
+        self,
+        async_fn: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        instruments: Iterable[Instrument],
+        *,
+        only_at_checkpoints: bool,
+        takes_wakeup_fd: bool = True,
+    ) -> None:
+        """Take over, and make the first task."""
+        runner = CURRENT.runner = self.runner
+        self._interrupts.install(
+            runner.driver.wakeup_fd if takes_wakeup_fd else None,
+            only_at_checkpoints=only_at_checkpoints,
+        )
+        runner.asyncgens.install_hooks()
+        for instrument in instruments:
+            install(runner, instrument)
+        runner.clock.start_clock()
+        runner.tell("before_run")
+        runner.start(async_fn, args)
+
+    def end(self) -> None:
+        """Give back. Nothing of the run goes on."""
+        runner = self.runner
+        runner.asyncgens.restore_hooks()
+        runner.tell("after_run")
+        self._interrupts.restore_wakeup_fd()
+        runner.driver.close()
+        self._interrupts.restore_handler()
         CURRENT.runner = None
         runner.close()
-    if runner.ki_pending:
-        # It came too late for the main task.
-        raise KeyboardInterrupt
-    if runner.main_error is not None:
-        _raise_main_error(runner)
-    return runner.main_value  # type: ignore[no-any-return]  # Coroutine[Any, Any, T] ends here
 
-
-def _raise_main_error(runner: Runner) -> None:
-    try:
-        assert runner.main_error is not None
-        raise runner.main_error
-    finally:
-        # The traceback refers to this frame, which must not refer back.
-        runner.main_error = None
-        del runner
+    def result(self) -> Any:
+        """Return what the main task returned, or raise what it raised."""
+        runner = self.runner
+        error, runner.main_error = runner.main_error, None
+        if runner.ki_pending:
+            # It came too late for the main task.
+            interrupt = KeyboardInterrupt()
+            interrupt.__context__ = error
+            error = interrupt
+        if error is None:
+            return runner.main_value
+        try:
+            raise error
+        finally:
+            # The traceback refers to this frame, which must not refer back.
+            del error
 
 
 def _loop(runner: Runner) -> None:
@@ -130,12 +181,23 @@ def _loop(runner: Runner) -> None:
     turns = 0
     while runner.init_task is not None:
         turns += 1
-        if runner.runq and driver.last_id == seen_id and turns % POLL_EVERY:
+        if runner.instruments is not None:
+            after_wait(runner, _wait_instrumented(runner, runner.instruments))
+        elif runner.runq and driver.last_id == seen_id and turns % POLL_EVERY:
             after_wait(runner, ())
         else:
             after_wait(runner, driver.wait(before_wait(runner)))
             seen_id = driver.last_id
         run_tasks(runner)
+
+
+def _wait_instrumented(runner: Runner, instruments: Instruments) -> Sequence[Op]:
+    timeout_ns = before_wait(runner)
+    timeout = WAIT_MAX_SECONDS if timeout_ns < 0 else timeout_ns / 1e9
+    instruments.call("before_io_wait", timeout)
+    done = runner.driver.wait(timeout_ns)
+    instruments.call("after_io_wait", timeout)
+    return done
 
 
 def before_wait(runner: Runner) -> int:
@@ -182,15 +244,19 @@ def after_wait(runner: Runner, done: Sequence[Op]) -> None:
         runner.idle.check()
 
 
-def run_tasks(runner: Runner) -> None:
+def run_tasks(runner: Runner) -> None:  # noqa: C901  # hot: a helper is a call for each step
     """Run each runnable task until it yields; what they make runnable runs in the next turn."""
-    batch, runner.runq = runner.runq, []
+    batch = runner.runq
+    runner.runq, runner.spare_runq = runner.spare_runq, batch
+    instruments = runner.instruments
     # No program may come to rely on an order (Trio's promise); two orders are enough for that.
     if len(batch) > 1 and random.random() < 0.5:
         batch.reverse()
     for task in batch:
         runner.task = task
         task._parked = None
+        if instruments is not None:
+            instruments.call("before_task_step", task)
         try:
             if task._error is None:
                 value = task._value
@@ -199,21 +265,21 @@ def run_tasks(runner: Runner) -> None:
             else:
                 yielded = task._run(task.coro.throw, task._take_error())
         except StopIteration as exc:
-            runner.task = None
             runner.task_exited(task, exc.value, None)
-            continue
         except BaseException as exc:  # noqa: BLE001  # it goes to the task's nursery
-            runner.task = None
             # The traceback starts in the task's own code, not here.
             runner.task_exited(task, None, exc.with_traceback(_below_this_frame(exc)))
-            continue
-        try:
-            arm = yielded.arm
-        except AttributeError:
-            _refuse_foreign(task, yielded)
         else:
-            arm(task)
+            try:
+                arm = yielded.arm
+            except AttributeError:
+                _refuse_foreign(task, yielded)
+            else:
+                arm(task)
+        if instruments is not None:
+            instruments.call("after_task_step", task)
     runner.task = None
+    batch.clear()
 
 
 def _below_this_frame(exc: BaseException) -> Any:

@@ -6,6 +6,7 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, final
 
+from uringtrio._abc import Sealed
 from uringtrio._errors import Cancelled, TrioDeprecationWarning, TrioInternalError
 
 from .cancel import CancelReason, CancelScope, spread
@@ -48,6 +49,7 @@ class _IgnoredTaskStatus:
 
 TASK_STATUS_IGNORED = _IgnoredTaskStatus()
 _NOT_STARTED = object()
+_PRIVATE = object()
 
 
 class _TaskStatus(Generic[T_contra]):
@@ -96,7 +98,7 @@ class _TaskStatus(Generic[T_contra]):
 
 
 @final
-class Nursery:
+class Nursery(Sealed):
     """A place for tasks, made by `open_nursery`; it stays open until they have all finished.
 
     If one of them, or the block itself, raises, the others are cancelled, and all exceptions come
@@ -121,11 +123,12 @@ class Nursery:
 
     def __init__(
         self,
-        parent_task: Task | None = None,
-        cancel_scope: CancelScope | None = None,
+        private: object = None,
+        parent_task: Task | Any = None,
+        cancel_scope: CancelScope | Any = None,
         strict: bool = True,
     ) -> None:
-        if parent_task is None or cancel_scope is None:
+        if private is not _PRIVATE:
             raise TypeError(
                 "uringtrio.Nursery has no public constructor: "
                 "use `async with uringtrio.open_nursery() as nursery`"
@@ -305,7 +308,7 @@ class NurseryManager:
         scope.__enter__()
         task = scope._task
         assert task is not None
-        self._nursery = nursery = Nursery(task, scope, self._strict)
+        self._nursery = nursery = Nursery(_PRIVATE, task, scope, self._strict)
         if task._nurseries:
             task._nurseries.append(nursery)
         else:

@@ -13,7 +13,7 @@ from sniffio import thread_local as sniffio_library
 from uringtrio._errors import RunFinishedError, TrioInternalError
 
 from .asyncgens import AsyncGenerators
-from .cancel import MISNESTED, MISNESTING_ADVICE, CancelReason, CancelScope
+from .cancel import MISNESTED, MISNESTING_ADVICE, CancelReason, CancelScope, abandon
 from .coroutines import AsyncFn, as_coroutine, check_async_fn
 from .current import get_runner
 from .deadlines import Deadlines
@@ -21,11 +21,15 @@ from .entry import EntryQueue, TrioToken
 from .idle import Idle, JumpingClock
 from .interrupt import KeyboardInterruption
 from .nursery import CLOSED_MESSAGE, Nursery, open_nursery
+from .parking import break_lots_of
 from .task import Task
 
 if TYPE_CHECKING:
     from uringtrio._abc import Clock
     from uringtrio._drivers.driver import Driver, IOStatistics
+
+    from .instruments import Instruments
+    from .locals import RunVar
 
 # What sniffio detects.
 LIBRARY = "uringtrio"
@@ -65,18 +69,22 @@ class Runner:
     Attributes:
         driver: carries out the ops.
         clock: the time of deadlines; `now` is its `current_time`, bound.
+        is_asleep: whether a thread waits for this run, which is a guest.
         runq: tasks to run in the next turn of the loop.
+        run_vars: the values that this run's `RunVar`s have.
         is_over: whether `run` is about to return; tasks that are left are destroyed.
         task: the one that is running; None between tasks.
+        instruments: None while there are none.
         idle: None while nobody wants to know that all tasks wait.
         main_error, main_value: how the main task ended.
     """
 
     __slots__ = (
-        "asyncgens", "clock", "deadlines", "driver", "entry", "entry_nursery", "idle", "init_task", "is_over",
-        "keyboard_interruption", "ki_pending", "main_error", "main_is_done", "main_task",
-        "main_value", "now", "runq", "strict_exception_groups", "system_context",
-        "system_nursery", "task", "tasks_living", "token", "unknown_reason",
+        "asyncgens", "clock", "deadlines", "driver", "entry", "entry_nursery", "idle",
+        "init_task", "instruments", "is_asleep", "is_over", "keyboard_interruption", "ki_pending",
+        "main_error", "main_is_done", "main_task", "main_value", "now", "run_vars", "runq",
+        "spare_runq", "strict_exception_groups", "system_context", "system_nursery", "task",
+        "tasks_living", "token", "unknown_reason",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, clock: Clock, *, strict_exception_groups: bool) -> None:
@@ -84,7 +92,12 @@ class Runner:
         self.clock = clock
         self.now = clock.current_time
         self.strict_exception_groups = strict_exception_groups
+        # `spare_runq` takes the place of `runq` in each turn; empty between turns.
         self.runq: list[Task] = []
+        self.spare_runq: list[Task] = []
+        self.is_asleep = False
+        self.run_vars: dict[RunVar[Any], Any] = {}
+        self.instruments: Instruments | None = None
         self.idle: Idle | None = Idle(self) if isinstance(clock, JumpingClock) else None
         self.deadlines = Deadlines()
         self.task: Task | None = None
@@ -141,6 +154,8 @@ class Runner:
         task = Task(coro, nursery, self, name, context, nursery.cancel_scope, is_system_task)
         self.tasks_living += 1
         nursery._children.add(task)
+        if self.instruments is not None:
+            self.instruments.call("task_spawned", task)
         self.runq.append(task)
         return task
 
@@ -157,6 +172,7 @@ class Runner:
             True,
         )
         self.tasks_living = 1
+        self.tell("task_spawned", self.init_task)
         self.runq.append(self.init_task)
 
     async def _init(self, async_fn: AsyncFn, args: tuple[Any, ...]) -> None:
@@ -214,16 +230,23 @@ class Runner:
         self.tasks_living -= 1
         if task._nurseries:
             error = self._abandon_nurseries(task, error)
+        if task._breaks:
+            break_lots_of(task)
         nursery = task._nursery
         if nursery is None:
             self.init_task = None
+            self.tell("task_exited", task)
             if error is not None:
                 raise error
             return
+        if nursery.cancel_scope._task is None or nursery.cancel_scope._is_abandoned:
+            error = _surrounding_scope_is_gone(task, error)
         if task is self.main_task:
             self._main_finished(value, error)
             error = None
         nursery._child_finished(task, error)
+        if self.instruments is not None:
+            self.instruments.call("task_exited", task)
 
     def _main_finished(self, value: Any, error: BaseException | None) -> None:
         self.main_is_done = True
@@ -232,6 +255,7 @@ class Runner:
 
     @staticmethod
     def _abandon_nurseries(task: Task, error: BaseException | None) -> BaseException:
+        abandon([nursery.cancel_scope for nursery in task._nurseries], task)
         for nursery in task._nurseries:
             nursery.cancel_scope._cancel(
                 CancelReason(
@@ -249,11 +273,23 @@ class Runner:
         problem.__context__ = error
         return problem
 
+    def end_sleep(self) -> None:
+        """Let a guest run's wait, if it is in one, see that there is something new."""
+        if self.is_asleep:
+            self.is_asleep = False
+            self.driver.wake()
+
+    def tell(self, hook: str, *args: object) -> None:
+        """Call a hook of the instruments, if there are any."""
+        if self.instruments is not None:
+            self.instruments.call(hook, *args)
+
     def close(self) -> None:
         """Let go of everything that refers back here, so that a finished run is freed at once."""
         self.is_over = True
         self.main_task = self.init_task = self.system_nursery = self.entry_nursery = None
         self.entry.close()
+        self.run_vars.clear()
         self.idle = None
         del self.driver, self.keyboard_interruption, self.asyncgens
 
@@ -279,6 +315,15 @@ class Runner:
         self.ki_pending = False
         if self.main_task is not None:
             self.main_task._ki_pending = False
+
+
+def _surrounding_scope_is_gone(task: Task, error: BaseException | None) -> BaseException:
+    problem = RuntimeError(
+        f"Cancel scope stack corrupted: Cancel scope surrounding {task!r} was closed before the "
+        f"task exited\n{MISNESTING_ADVICE}"
+    )
+    problem.__context__ = error
+    return problem
 
 
 def spawn_system_task(

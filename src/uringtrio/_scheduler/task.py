@@ -6,6 +6,7 @@ import functools
 import gc
 from typing import TYPE_CHECKING, Any, final
 
+from uringtrio._abc import Sealed
 from uringtrio._ops.op import Thrown
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
     from .cancel import CancelScope
     from .nursery import Nursery
+    from .parking import ParkingLot
     from .runner import Runner
 
 
 @final
-class Task:
+class Task(Sealed):
     """One thread of execution in a run. Made by nurseries; for debugging and `lowlevel`.
 
     Attributes:
@@ -32,6 +34,7 @@ class Task:
 
     __slots__ = (
         "__weakref__",
+        "_breaks",
         "_error",
         "_eventual_nursery",
         "_is_rescheduled",
@@ -82,6 +85,8 @@ class Task:
         self._nurseries: list[Nursery] | tuple[()] = ()
         # The innermost cancel scope.
         self._scope: CancelScope = scope
+        # The parking lots that break when the task exits; None while there never was one.
+        self._breaks: list[ParkingLot] | None = None
         self._ki_protected = ki_protected
         # A KeyboardInterrupt waits for this task's next checkpoint; only ever for the main task.
         self._ki_pending = False

@@ -266,6 +266,88 @@ async def wait_task_rescheduled(abort_func: AbortFn) -> Any:
     return await _Wait(abort_func)
 
 
+class _Detach:
+    """Ends the task with an outcome while its coroutine goes on elsewhere."""
+
+    __slots__ = ("_outcome",)
+
+    def __init__(self, final_outcome: outcome.Outcome[Any]) -> None:
+        self._outcome = final_outcome
+
+    def __await__(self) -> Generator[_Detach, Any, Any]:
+        return (yield self)
+
+    def arm(self, task: Task) -> None:
+        runner = task._runner
+        runner.task = None
+        if isinstance(self._outcome, outcome.Error):
+            runner.task_exited(task, None, self._outcome.error)
+        else:
+            runner.task_exited(task, self._outcome.unwrap(), None)
+
+
+async def permanently_detach_coroutine_object(final_outcome: outcome.Outcome[Any]) -> Any:
+    """Take the coroutine out of this run for good; for those who move it to another one.
+
+    Args:
+        final_outcome: what the task ends with, as far as this run is concerned.
+
+    Returns:
+        What the next `send` into the coroutine brings, wherever that comes from.
+
+    Raises:
+        RuntimeError: the task has open nurseries.
+    """
+    task = get_task("uringtrio.lowlevel.permanently_detach_coroutine_object()")
+    if task._nurseries:
+        raise RuntimeError("can't permanently detach a coroutine object with open nurseries")
+    return await _Detach(final_outcome)
+
+
+async def temporarily_detach_coroutine_object(abort_func: AbortFn) -> Any:
+    """Park this task, so that its coroutine can be run elsewhere for a while.
+
+    Args:
+        abort_func: as in `wait_task_rescheduled`; it must return `Abort.FAILED`, because this run
+            cannot resume the coroutine as long as it is away.
+
+    Returns:
+        What the next `send` into the coroutine brings. To come back,
+        call `reattach_detached_coroutine_object`.
+    """
+    return await _Wait(abort_func)
+
+
+class _Foreign:
+    """Yields a value to whoever runs the coroutine now, which is not this run."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return (yield self._value)
+
+
+async def reattach_detached_coroutine_object(task: Task, yield_value: object) -> None:
+    """Come back after `temporarily_detach_coroutine_object`; call it inside the coroutine.
+
+    Args:
+        task: the task that was detached.
+        yield_value: yielded to whoever runs the coroutine now, who must then let go of it.
+
+    Raises:
+        RuntimeError: the coroutine that calls this is not that of `task`.
+    """
+    # The types say Coroutine, which has no `cr_running`.
+    if not getattr(task.coro, "cr_running", False):
+        raise RuntimeError("given task does not match calling task: its coroutine is not running")
+    reschedule(task, outcome.Value("reattaching"))
+    sent = await _Foreign(yield_value)
+    assert sent == "reattaching"
+
+
 def reschedule(task: Task, next_send: outcome.Outcome[Any] | None = None) -> None:
     """Make `task`, which waits in `wait_task_rescheduled`, runnable again; once for each wait.
 

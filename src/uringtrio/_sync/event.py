@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, final
 
+from uringtrio._abc import Sealed
+from uringtrio._scheduler.current import get_runner
 from uringtrio._scheduler.traps import CHECKPOINT, Park
 
 if TYPE_CHECKING:
@@ -23,10 +25,10 @@ class EventStatistics:
 
 
 @final
-class Event:
+class Event(Sealed):
     """A flag that starts unset and can be set, once and for good."""
 
-    __slots__ = ("_is_set", "_tasks")
+    __slots__ = ("__weakref__", "_is_set", "_tasks")
 
     def __init__(self) -> None:
         self._is_set = False
@@ -39,13 +41,19 @@ class Event:
     def set(self) -> None:
         """Set the flag and wake every task that waits for it. Setting it again does nothing.
 
+        Raises:
+            RuntimeError: tasks wait for it, and this is not the thread of their run; from another
+                thread use `from_thread.run_sync`.
+
         Checkpoint: never; this is no async function.
         """
-        if not self._is_set:
-            self._is_set = True
-            for task in self._tasks:
-                task._resume(None)
-            self._tasks.clear()
+        if self._tasks:
+            # Resuming a task of another thread's run would not wake that thread.
+            get_runner("Event.set(), with tasks that wait,")
+        self._is_set = True
+        for task in self._tasks:
+            task._resume(None)
+        self._tasks.clear()
 
     async def wait(self) -> None:
         """Wait until the flag is set.
