@@ -446,3 +446,27 @@ def test_link_local_sender_is_named_as_the_standard_library_does(bench):
         bench.finish(op)
 
         assert op.message()[2] == one.getsockname() == (host, one.getsockname()[1], 0, scope)
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@pytest.mark.parametrize("kind", [RecvInto, RecvMsg, SendMsg])
+def test_completed_op_lets_go_of_its_buffers(bench, pair, kind, is_cancelled):
+    """Sockets keep the op for its successor: the user's buffer could not be resized meanwhile."""
+    left, right = pair
+    buffer = bytearray(10)
+    if kind is RecvInto:
+        op = RecvInto(left, memoryview(buffer), 0)
+    elif kind is RecvMsg:
+        op = RecvMsg(left, [memoryview(buffer)], 0, 0)
+    else:
+        op = SendMsg(left, [memoryview(buffer)], [], 0, None)
+        if is_cancelled:
+            fill(left)
+    bench.submit(op)
+    if is_cancelled:
+        assert cancel_and_finish(bench, op) == ECANCELED
+    else:
+        right.send(b"x")
+        bench.finish(op)
+
+    buffer.clear()
