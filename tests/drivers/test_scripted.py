@@ -19,6 +19,9 @@ from uringtrio._ops.op import POLLIN
 
 ERESTARTSYS = -512
 
+# Where `recv_into` receives, so that the script can be the kernel.
+BUFFER = bytearray(10)
+
 
 class Case:
     """One op as users start it.
@@ -44,7 +47,7 @@ def answer_data(driver, op):
 
 
 def answer_into(driver, op):
-    op._buffer[:5] = b"hello"
+    BUFFER[:5] = b"hello"
     driver.complete(op, 5)
     return b"hello"
 
@@ -70,9 +73,8 @@ async def recv(sock):
 
 
 async def recv_into(sock):
-    buffer = bytearray(10)
-    size = await sock.recv_into(buffer)
-    return bytes(buffer[:size])
+    size = await sock.recv_into(BUFFER)
+    return bytes(BUFFER[:size])
 
 
 async def send(sock):

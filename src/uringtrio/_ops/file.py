@@ -47,47 +47,61 @@ class Close(Op):
 
 
 class Read(Op):
-    """pread(2), or read(2) at `offset` -1, into the caller's buffer."""
+    """pread(2), or read(2) at `offset` -1, into the caller's buffer.
 
-    __slots__ = ("_buffer", "_offset")
+    Attributes:
+        pins: (the buffer, the ring's pin of it); the last completion lets it go.
+    """
+
+    __slots__ = ("_offset",)
 
     def __init__(self, fd: int, buffer: Any, offset: int = -1) -> None:
         super().__init__(fd, pollable(fd, POLLIN))
-        self._buffer = buffer
+        self.pins = (buffer, None)
         self._offset = offset
         # The descriptor may be a blocking one.
         self.arms_first = True
 
     def prepare(self, ring: Ring) -> int:
-        self.pins = ring.pin(self._buffer, writable=True)
-        return ring.read(self.id, self.fd, self.pins, len(self.pins), self._offset)
+        buffer, _ = self.pins
+        pin = ring.pin(buffer, writable=True)
+        self.pins = (buffer, pin)
+        return ring.read(self.id, self.fd, pin, len(pin), self._offset)
 
     def perform(self) -> int:
+        buffer, _ = self.pins
         if self._offset < 0:
-            return os.readv(self.fd, [self._buffer])
-        return os.preadv(self.fd, [self._buffer], self._offset)
+            return os.readv(self.fd, [buffer])
+        return os.preadv(self.fd, [buffer], self._offset)
 
 
 class Write(Op):
-    """pwrite(2), or write(2) at `offset` -1: returns how many bytes were written."""
+    """pwrite(2), or write(2) at `offset` -1: returns how many bytes were written.
 
-    __slots__ = ("_data", "_offset")
+    Attributes:
+        pins: (the data, the ring's pin of it); the last completion lets it go.
+    """
+
+    __slots__ = ("_offset",)
 
     def __init__(self, fd: int, data: Any, offset: int = -1) -> None:
         super().__init__(fd, pollable(fd, POLLOUT))
-        self._data = data
+        self.pins = (data, None)
         self._offset = offset
         # The descriptor may be a blocking one.
         self.arms_first = True
 
     def prepare(self, ring: Ring) -> int:
-        self.pins = ring.pin(self._data, writable=False)
-        return ring.write(self.id, self.fd, self.pins, len(self.pins), self._offset)
+        data, _ = self.pins
+        pin = ring.pin(data, writable=False)
+        self.pins = (data, pin)
+        return ring.write(self.id, self.fd, pin, len(pin), self._offset)
 
     def perform(self) -> int:
+        data, _ = self.pins
         if self._offset < 0 and self.interest:
             # Readiness promises room for this much; more would block on a blocking descriptor.
-            return os.write(self.fd, memoryview(self._data).cast("B")[: select.PIPE_BUF])
+            return os.write(self.fd, memoryview(data).cast("B")[: select.PIPE_BUF])
         if self._offset < 0:
-            return os.write(self.fd, self._data)
-        return os.pwrite(self.fd, self._data, self._offset)
+            return os.write(self.fd, data)
+        return os.pwrite(self.fd, data, self._offset)

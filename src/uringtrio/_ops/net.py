@@ -82,27 +82,34 @@ class Recv(SocketOp):
 
 
 class RecvInto(SocketOp):
-    """recv(2) into the caller's buffer, which is pinned until the last completion."""
+    """recv(2) into the caller's buffer, which is pinned until the last completion.
 
-    __slots__ = ("_buffer", "_flags", "_received")
+    Attributes:
+        pins: (the buffer, the ring's pin of it); the last completion lets it go.
+    """
+
+    __slots__ = ("_flags", "_received")
 
     def __init__(self, sock: socket.socket, buffer: memoryview, flags: int) -> None:
         super().__init__(sock, POLLIN)
-        self._buffer = buffer
+        self.pins = (buffer, None)
         self._flags = flags
         # What MSG_WAITALL has gathered so far without a ring.
         self._received = 0
 
     def prepare(self, ring: Ring) -> int:
-        self.pins = ring.pin(self._buffer, writable=True)
-        return ring.recv(self.id, self.fd, self.pins, len(self.pins), self._flags)
+        buffer, _ = self.pins
+        pin = ring.pin(buffer, writable=True)
+        self.pins = (buffer, pin)
+        return ring.recv(self.id, self.fd, pin, len(pin), self._flags)
 
     def perform(self) -> int:
+        buffer, _ = self.pins
         if not self._flags & MSG_WAITALL:
-            return self.sock.recv_into(self._buffer, 0, self._flags)
+            return self.sock.recv_into(buffer, 0, self._flags)
         flags = self._flags & ~MSG_WAITALL
-        while self._received < len(self._buffer):
-            count = self.sock.recv_into(self._buffer[self._received :], 0, flags)
+        while self._received < len(buffer):
+            count = self.sock.recv_into(buffer[self._received :], 0, flags)
             if not count:
                 break
             self._received += count
@@ -152,57 +159,60 @@ class Send(SocketOp):
 
 
 class RecvMsg(SocketOp):
-    """recvmsg(2): data, control messages, flags and the sender's address."""
+    """recvmsg(2): data, control messages, flags and the sender's address.
 
-    __slots__ = (
-        "_buffers",
-        "_control",
-        "_control_size",
-        "_flags",
-        "_keep",
-        "_message",
-        "_received",
-    )
+    Attributes:
+        pins: (the buffers, what the ring needs beside them); the last completion lets them go.
+    """
+
+    __slots__ = ("_control_size", "_flags", "_received")
 
     def __init__(
         self, sock: socket.socket, buffers: Sequence[Any], control_size: int, flags: int
     ) -> None:
         super().__init__(sock, POLLIN)
-        self._buffers = buffers
+        self.pins = (buffers, None)
         self._control_size = control_size
         self._flags = flags
-        self._message: Any = None
-        self._keep: list[Any] = []
         self._received: tuple[list[ControlMessage], int, Address] | None = None
 
     def prepare(self, ring: Ring) -> int:
         if self.sock.family not in sockaddr.NATIVE_FAMILIES:
             return self.prepare_poll(ring)
-        self.pins = [ring.pin(buffer, writable=True) for buffer in self._buffers]
+        buffers, _ = self.pins
         name = ring.allocate(128)
         control = ring.allocate(self._control_size) if self._control_size else ring.null()
-        self._message, self._keep = ring.new_message(
-            self.pins, name, 128, control, self._control_size
+        message, keep = ring.new_message(
+            [ring.pin(buffer, writable=True) for buffer in buffers],
+            name,
+            128,
+            control,
+            self._control_size,
         )
-        self._keep.append(ring)
-        return ring.recvmsg(self.id, self.fd, self._message, self._flags | socket.MSG_CMSG_CLOEXEC)
+        self.pins = (buffers, (message, keep, name, control, ring))
+        self.is_indirect = True
+        return ring.recvmsg(self.id, self.fd, message, self._flags | socket.MSG_CMSG_CLOEXEC)
 
     def perform(self) -> int:
+        buffers, _ = self.pins
         size, control, flags, address = self.sock.recvmsg_into(
-            self._buffers, self._control_size, self._flags | socket.MSG_CMSG_CLOEXEC
+            buffers, self._control_size, self._flags | socket.MSG_CMSG_CLOEXEC
         )
         self._received = control, flags & ~socket.MSG_CMSG_CLOEXEC, address
         return size
 
-    def message(self) -> tuple[list[ControlMessage], int, Address]:
-        """Return what came with the data: (control messages, flags, address)."""
+    def collect(self, res: int) -> int:
         if self._received is None:
-            message = self._message
-            *_, name, control, ring = self._keep
+            message, _, name, control, ring = self.pins[1]
             raw = ring.copy_out(control, message.msg_controllen) if self._control_size else b""
             flags = message.msg_flags & ~socket.MSG_CMSG_CLOEXEC
             address = sockaddr.unpack(ring.copy_out(name, message.msg_namelen))
             self._received = list(sockaddr.unpack_control(raw)), flags, address
+        return res
+
+    def message(self) -> tuple[list[ControlMessage], int, Address]:
+        """Return what came with the data: (control messages, flags, address)."""
+        assert self._received is not None
         return self._received
 
     def discard(self) -> None:
@@ -214,9 +224,13 @@ class RecvMsg(SocketOp):
 
 
 class SendMsg(SocketOp):
-    """sendmsg(2): data from several buffers, with control messages, to an address or the peer."""
+    """sendmsg(2): data from several buffers, with control messages, to an address or the peer.
 
-    __slots__ = ("_address", "_buffers", "_control", "_flags")
+    Attributes:
+        pins: (the buffers, what the ring needs beside them); the last completion lets them go.
+    """
+
+    __slots__ = ("_address", "_control", "_flags")
 
     def __init__(
         self,
@@ -227,7 +241,7 @@ class SendMsg(SocketOp):
         address: Address,
     ) -> None:
         super().__init__(sock, POLLOUT)
-        self._buffers = buffers
+        self.pins = (buffers, None)
         self._control = control
         self._flags = flags
         self._address = address
@@ -238,22 +252,23 @@ class SendMsg(SocketOp):
             return self.prepare_poll(ring)
         name = b"" if self._address is None else sockaddr.pack(family, self._address)
         control = sockaddr.pack_control(self._control)
-        pins = [ring.pin(buffer, writable=False) for buffer in self._buffers]
-        message, self.pins = ring.new_message(
-            pins,
+        buffers, _ = self.pins
+        message, keep = ring.new_message(
+            [ring.pin(buffer, writable=False) for buffer in buffers],
             ring.pin(name, writable=False) if name else ring.null(),
             len(name),
             ring.pin(control, writable=False) if control else ring.null(),
             len(control),
         )
-        self.pins.append(message)
+        self.pins = (buffers, (message, keep))
         return ring.sendmsg(self.id, self.fd, message, self._flags | MSG_NOSIGNAL)
 
     def perform(self) -> int:
+        buffers, _ = self.pins
         flags = self._flags | MSG_NOSIGNAL
         if self._address is None:
-            return self.sock.sendmsg(self._buffers, self._control, flags)
-        return self.sock.sendmsg(self._buffers, self._control, flags, self._address)
+            return self.sock.sendmsg(buffers, self._control, flags)
+        return self.sock.sendmsg(buffers, self._control, flags, self._address)
 
 
 class SendTo(SendMsg):

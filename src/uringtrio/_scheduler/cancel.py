@@ -225,6 +225,9 @@ class CancelScope(Sealed):
 
     def _close_misnested(self, exc: BaseException | None) -> BaseException | None:
         """End a block that is not the innermost of the running task; return the error it is."""
+        if self._task is not None and self._task._runner.is_over:
+            # The run has crashed, and this coroutine is being destroyed.
+            return exc
         if self._is_abandoned and self._task is not None:
             # An outer scope was closed before this one, and that was the error.
             return self._finish(self._task, exc)
