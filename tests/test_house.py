@@ -24,7 +24,7 @@ ROOMS = (
 # for typing, where housemates may look up.
 STAIRS = {
     "_scheduler": (
-        "current", "clock", "deadlines", "traps", "coroutines", "groups", "cancel", "task",
+        "current", "clock", "deadlines", "traps", "coroutines", "groups", "cancel", "watch", "task",
         "nursery", "parking", "locals", "idle", "instruments", "interrupt", "asyncgens", "entry",
         "runner", "loop", "guest",
     ),

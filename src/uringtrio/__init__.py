@@ -34,14 +34,15 @@ from ._net.listen import (
     serve_listeners as serve_listeners,
     serve_tcp as serve_tcp,
 )
+from ._net.staple import (
+    StapledStream as StapledStream,
+    aclose_forcefully as aclose_forcefully,
+)
 from ._net.stream import SocketStream as SocketStream
 from ._public import adopt as _adopt
 from ._ring.options import RingOptions as RingOptions
 from ._ring.report import ProbeReport as ProbeReport
-from ._scheduler.cancel import (
-    CancelScope as CancelScope,
-    current_effective_deadline as current_effective_deadline,
-)
+from ._scheduler.cancel import CancelScope as CancelScope
 from ._scheduler.current import current_time as current_time
 from ._scheduler.loop import run as run
 from ._scheduler.nursery import (
@@ -66,6 +67,7 @@ from ._sync.lock import (
 )
 from ._sync.semaphore import Semaphore as Semaphore
 from ._timeouts import (
+    current_effective_deadline as current_effective_deadline,
     fail_after as fail_after,
     fail_at as fail_at,
     move_on_after as move_on_after,

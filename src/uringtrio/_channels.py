@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 from ._abc import ReceiveChannel, Sealed, SendChannel
 from ._errors import BrokenResourceError, ClosedResourceError, EndOfChannel, WouldBlock
 from ._scheduler.current import get_task
-from ._scheduler.traps import CHECKPOINT, SHIELDED_CHECKPOINT, Park
+from ._scheduler.traps import CHECKED_CHECKPOINT, CHECKPOINT, Park
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -168,7 +168,7 @@ class MemorySendChannel(Sealed, SendChannel[T_contra]):
             await CHECKPOINT
         self._check()
         if self._state.put(value):
-            await SHIELDED_CHECKPOINT
+            await CHECKED_CHECKPOINT
         else:
             await Park(self._state.senders, (self, value))
 
@@ -283,7 +283,7 @@ class MemoryReceiveChannel(Sealed, ReceiveChannel[T_co]):
         state = self._state
         if state.buffer or state.senders:
             value = state.take()
-            await SHIELDED_CHECKPOINT
+            await CHECKED_CHECKPOINT
             return value  # type: ignore[no-any-return]  # what `send` was given
         if state.open_send == 0:
             raise EndOfChannel
@@ -364,6 +364,6 @@ class open_memory_channel(  # noqa: N801  # a class, to be subscripted: open_mem
                 f"max_buffer_size must be an integer or math.inf, not {max_buffer_size!r}"
             )
         if max_buffer_size < 0:
-            raise ValueError(f"max_buffer_size must be >= 0, not {max_buffer_size!r}")
+            raise ValueError("max_buffer_size must be >= 0")
         state = _State(max_buffer_size)
         return super().__new__(cls, (MemorySendChannel[T](state), MemoryReceiveChannel[T](state)))

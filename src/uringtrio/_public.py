@@ -16,6 +16,7 @@ def adopt(module: str, namespace: dict[str, object]) -> None:
         if (
             not name.startswith("_")
             and isinstance(value, (type, FunctionType))
-            and value.__module__.startswith("uringtrio._")
+            and value.__module__.startswith("uringtrio.")
+            and "._" in value.__module__
         ):
             value.__module__ = module

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from math import isnan
+from math import inf, isnan
 from typing import TYPE_CHECKING
 
 from ._errors import TooSlowError
 from ._scheduler.cancel import CancelScope
-from ._scheduler.current import get_runner
+from ._scheduler.current import get_runner, get_task
 from ._scheduler.traps import CHECKPOINT, SLEEP_FOREVER, SleepUntil
 
 if TYPE_CHECKING:
@@ -132,3 +132,23 @@ async def sleep(seconds: float) -> None:
         await CHECKPOINT
     else:
         await SleepUntil(get_runner("uringtrio.sleep()").now() + seconds)
+
+
+def current_effective_deadline() -> float:
+    """Return when the code that calls this will be cancelled by a deadline.
+
+    Returns:
+        The earliest deadline of the surrounding scopes, up to the innermost shield, in the time
+        of the run's clock; inf if there is none, -inf if it is cancelled already.
+    """
+    scope: CancelScope | None = get_task("uringtrio.current_effective_deadline()")._scope
+    assert scope is not None
+    if scope._effectively_cancelled:
+        return -inf
+    deadline = inf
+    while scope is not None:
+        deadline = min(deadline, scope._deadline)
+        if scope._shield:
+            break
+        scope = scope._parent
+    return deadline

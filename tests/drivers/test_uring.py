@@ -279,6 +279,14 @@ def test_enobufs_of_a_cancelled_op_is_its_end(fake, pair):
     assert op.res == -errno.ENOBUFS
 
 
+@pytest.mark.parametrize("res", [-errno.EINTR, -512], ids=["EINTR", "ERESTARTSYS"])
+def test_call_that_a_signal_interrupted_is_made_again(fake, pair, res):
+    op = fake.submit(Recv(pair[0], 10))
+
+    assert fake.answer(op.id, res) == []
+    assert fake.answer(op.id, -errno.ECONNRESET) == [op]
+
+
 # CQEs that are nobody's.
 
 

@@ -25,6 +25,8 @@ from uringtrio import socket
 
 CHUNK_BYTES_MAX = 48
 RECEIVE_BYTES = 64
+# Between two rounds of the sender: with more data there would be nothing left to cancel.
+SENDER_PAUSE_SECONDS = 0.0005
 GROWTH_MIB_MAX = 8
 SENTINEL = b"\xee" * RECEIVE_BYTES
 
@@ -67,7 +69,7 @@ def send_until_told(socks, control):
             if control.recv(1) == b"":
                 break
         except BlockingIOError:
-            pass
+            time.sleep(SENDER_PAUSE_SECONDS)
     for sock in socks:
         sock.shutdown(stdlib.SHUT_WR)
     control.setblocking(True)

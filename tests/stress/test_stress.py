@@ -41,7 +41,7 @@ def test_cancelled_receives_lose_no_byte(driver_name):
 
 
 def test_echo_survives_connections_cut_at_random(driver_name):
-    run_script("chaos_echo.py", driver_name, "--seconds", "60", limit_seconds=150)
+    run_script("chaos_echo.py", driver_name, "--seconds", "50", limit_seconds=150)
 
 
 def test_echo_survives_a_storm_of_signals(driver_name):

@@ -83,9 +83,10 @@ class Driver(ABC):
 
     @abstractmethod
     def fileno(self) -> int:
-        """Return a descriptor that polls readable when `wait` would return at once.
+        """Return a descriptor that polls readable once there is something for `wait`.
 
-        For a thread that waits in place of this one: only this one may call `wait`.
+        For a thread that waits in place of this one: only this one may call `wait`. Ask for it
+        each time, and look with `wait(0)` after that: what came before may not show in it.
         """
 
     @abstractmethod

@@ -13,8 +13,11 @@ this leads to.
 from __future__ import annotations
 
 import collections
+import contextlib
 import errno
 import functools
+import os
+import select
 import time
 import warnings
 from typing import TYPE_CHECKING
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from uringtrio._ring.options import RingOptions
+
+# A call that a signal has interrupted, in a worker or not: -512 is ERESTARTSYS.
+INTERRUPTED = frozenset({-errno.EINTR, -512})
+
+# Events that end every poll.
+POLL_BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 CQE_F_BUFFER = 1 << 0
 CQE_BUFFER_SHIFT = 16
@@ -66,6 +75,8 @@ class UringDriver(Driver):
         "_buffers",
         "_cancels",
         "_entered_id",
+        "_epolls",
+        "_eventfd",
         "_ops",
         "_ring",
         "_wake_op",
@@ -80,6 +91,10 @@ class UringDriver(Driver):
         # `_last_id` as it was at the last enter: ops and cancels are queued when they differ.
         self._entered_id = 0
         self._cancels = 0
+        # See `_poll_through_epoll`; by the op's id.
+        self._epolls: dict[int, select.epoll] = {}
+        # See `fileno`; -1 until somebody asks.
+        self._eventfd = -1
         # What found the submission queue full, in order.
         self._backlog: collections.deque[Callable[[], int]] = collections.deque()
         # The pool's memory, the size of each buffer, and where to put ids to give back.
@@ -176,26 +191,36 @@ class UringDriver(Driver):
                 self.submit(op)
             return True
         if res < 0:
+            self._epolls.pop(op.id, None)
             if op.interruption is None and self._is_tried_again(op, res):
                 return True
-        elif op.is_polled:
-            op.is_polled = False
-            try:
-                op.res = op.perform()
-            except BlockingIOError:
-                if op.interruption is None:
-                    self._poll(op)
-                    return True
-                op.res = -errno.ECANCELED
-            except OSError as exc:
-                op.res = -(exc.errno or errno.EIO)
+        elif op.is_polled and not self._finish_polled(op, res):
+            return True
         op.is_indirect = op.is_polled = False
         if op.res >= 0:
             op.value = op.collect(op.res)
         return False
 
+    def _finish_polled(self, op: Op, events: int) -> bool:
+        """The poll of `op` found `events`: make the call; say whether that was the end of it."""
+        if self._epolls.pop(op.id, None) is not None:
+            events = op.interest
+        elif not events & (op.interest | POLL_BROKEN):
+            self._poll_through_epoll(op)
+            return False
+        try:
+            op.res = op.after_poll(events)
+        except BlockingIOError:
+            if op.interruption is None:
+                self._poll(op)
+                return False
+            op.res = -errno.ECANCELED
+        except OSError as exc:
+            op.res = -(exc.errno or errno.EIO)
+        return True
+
     def _is_tried_again(self, op: Op, res: int) -> bool:
-        if res == -errno.ENOBUFS:
+        if res == -errno.ENOBUFS or (res in INTERRUPTED and op.waits_on_eagain):
             self.submit(op)
         elif res == -errno.EAGAIN and op.interest and op.waits_on_eagain:
             self._poll(op)
@@ -211,10 +236,35 @@ class UringDriver(Driver):
         if poll():
             self._queue(poll)
 
+    def _poll_through_epoll(self, op: Op) -> None:
+        """Wait for `op.interest` and not for the peer's end of stream.
+
+        POLL_ADD reports POLLRDHUP whether it was asked for or not, at once and for ever, so that
+        a ring cannot wait for POLLOUT on a half-closed socket; an epoll set can, and the ring can
+        poll that.
+        """
+        epoll = select.epoll()
+        epoll.register(op.fd, op.interest | select.EPOLLONESHOT)
+        self.last_id = op.id = self.last_id + 1
+        self._ops[op.id] = op
+        self._epolls[op.id] = epoll
+        poll = functools.partial(self._ring.poll, op.id, epoll.fileno(), POLLIN)
+        if poll():
+            self._queue(poll)
+
     def fileno(self) -> int:
-        return int(self._ring.fd)
+        # Not the ring's own descriptor: with deferred task work that does not wake who polls it.
+        if self._eventfd == -1:
+            self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._ring.eventfd(self._eventfd)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._eventfd)
+        return self._eventfd
 
     def close(self) -> None:
+        if self._eventfd != -1:
+            os.close(self._eventfd)
+            self._eventfd = -1
         if self._ring.is_poisoned:
             self._wakeup.close()
             return

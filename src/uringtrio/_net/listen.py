@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from uringtrio._abc import AsyncResource, Listener, Sealed
 from uringtrio._errors import ClosedResourceError
-from uringtrio._scheduler.cancel import CancelScope
 from uringtrio._scheduler.nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
 from uringtrio._scheduler.traps import checkpoint
 from uringtrio._timeouts import sleep
@@ -18,6 +17,7 @@ from uringtrio._timeouts import sleep
 from .address import getaddrinfo
 from .socket import Socket, socket as make_socket
 from .socket_type import SocketType
+from .staple import aclose_forcefully
 from .stream import SocketStream
 
 if TYPE_CHECKING:
@@ -192,13 +192,7 @@ async def _run_handler(stream: ResourceT, handler: Callable[[ResourceT], Awaitab
     try:
         await handler(stream)
     finally:
-        await _close_forcefully(stream)
-
-
-async def _close_forcefully(stream: AsyncResource) -> None:
-    with CancelScope() as scope:
-        scope.cancel()
-        await stream.aclose()
+        await aclose_forcefully(stream)
 
 
 async def _serve_one_listener(

@@ -383,7 +383,11 @@ class Poll(Op):
         self.arms_first = True
 
     def prepare(self, ring: Ring) -> int:
+        self.is_indirect = self.is_polled = True
         return ring.poll(self.id, self.fd, self.interest)
+
+    def after_poll(self, events: int) -> int:
+        return events
 
     def perform(self) -> int:
         poll = select.poll()

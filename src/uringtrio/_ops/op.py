@@ -122,6 +122,11 @@ class Op(ABC):
             OSError: it failed.
         """
 
+    def after_poll(self, events: int) -> int:
+        """A ring's poll has found `events`: make the call, as `perform`."""
+        del events
+        return self.perform()
+
     def collect(self, res: int) -> Any:
         """Return the `value` for a `res` >= 0 that came without a provided buffer."""
         return res

@@ -50,8 +50,8 @@ NOMEM_RETRY_SECONDS = 0.15
 
 # The shim's functions that are methods of Ring under their own names.
 BOUND = (
-    "accept", "cancel", "connect", "flush", "nop", "poll", "read", "recv", "recv_provided",
-    "recvmsg", "send", "sendmsg", "shutdown", "write",
+    "accept", "cancel", "connect", "eventfd", "flush", "nop", "poll", "read", "recv",
+    "recv_provided", "recvmsg", "send", "sendmsg", "shutdown", "write",
 )  # fmt: skip
 
 Prepare = Callable[..., int]
@@ -85,6 +85,7 @@ class Ring:
     read: Prepare  # (id, fd, buffer, size, offset)
     write: Prepare  # (id, fd, data, size, offset)
     cancel: Prepare  # (target id); its own CQE carries id 0
+    eventfd: Callable[[int], int]  # (an eventfd to signal); 0 or a negated errno
     flush: Callable[[], int]  # submits without reaping; a count or a negated errno
 
     def __init__(self, options: RingOptions) -> None:

@@ -80,6 +80,8 @@ int ut_limit_workers(struct ut_ring *r, unsigned bounded, unsigned unbounded)
     return io_uring_register_iowq_max_workers(&r->ring, values);
 }
 
+int ut_eventfd(struct ut_ring *r, int fd) { return io_uring_register_eventfd(&r->ring, fd); }
+
 int ut_opcodes(struct ut_ring *r, unsigned char *supported, unsigned count)
 {
     struct io_uring_probe *probe = io_uring_get_probe_ring(&r->ring);

@@ -14,6 +14,7 @@ void ut_close_ring(struct ut_ring *ring);
 int ut_fd(struct ut_ring *ring);
 int ut_dontfork(struct ut_ring *ring);
 int ut_limit_workers(struct ut_ring *ring, unsigned bounded, unsigned unbounded);
+int ut_eventfd(struct ut_ring *ring, int fd); /* signalled for completions and task work */
 int ut_opcodes(struct ut_ring *ring, unsigned char *supported, unsigned count);
 
 /* Shared words, valid until ut_close_ring. */

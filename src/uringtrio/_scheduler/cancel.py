@@ -208,9 +208,17 @@ class CancelScope(Sealed):
         return exc
 
     def _absorbs(self) -> bool:
-        """Whether this is the outermost cancelled scope, within the innermost shield."""
+        """Whether this is the outermost cancelled scope, within the innermost shield.
+
+        What an abandoned scope does not absorb, nobody would.
+        """
         parent = self._parent
-        return self._shield or parent is None or not parent._effectively_cancelled
+        return (
+            self._shield
+            or self._is_abandoned
+            or parent is None
+            or not parent._effectively_cancelled
+        )
 
     def _absorb(self, exc: BaseException) -> BaseException | None:
         if isinstance(exc, Cancelled):
@@ -321,13 +329,14 @@ class CancelScope(Sealed):
         True also when the cancellation came too late to have any effect; for that,
         see `cancelled_caught`.
         """
+        is_over = self._is_entered and self._task is None
+        runner = CURRENT.runner
         if (
-            not self._cancel_called
-            and self._task is not None
-            and self._deadline != inf
-            and self._task._runner.now() >= self._deadline
+            not (self._cancel_called or is_over or self._deadline == inf)
+            and runner is not None
+            and runner.now() >= self._deadline
         ):
-            # The loop has not looked at the clock yet.
+            # The loop may not have looked at the clock yet.
             self._cancel(DEADLINE)
         return self._cancel_called
 
@@ -475,23 +484,3 @@ def _is_below(scope: CancelScope, below: dict[CancelScope, bool]) -> bool:
         if is_below:
             member._update()
     return is_below
-
-
-def current_effective_deadline() -> float:
-    """Return when the code that calls this will be cancelled by a deadline.
-
-    Returns:
-        The earliest deadline of the surrounding scopes, up to the innermost shield, in the time
-        of the run's clock; inf if there is none, -inf if it is cancelled already.
-    """
-    scope: CancelScope | None = get_task("uringtrio.current_effective_deadline()")._scope
-    assert scope is not None
-    if scope._effectively_cancelled:
-        return -inf
-    deadline = inf
-    while scope is not None:
-        deadline = min(deadline, scope._deadline)
-        if scope._shield:
-            break
-        scope = scope._parent
-    return deadline

@@ -79,6 +79,7 @@ class _Guest:
         # What the look without waiting has found, for the next turn.
         self._done: Sequence[Op] = ()
         self._timeout = 0.0
+        self._fd = -1
         self._is_over = False
 
     def __del__(self) -> None:
@@ -123,6 +124,7 @@ class _Guest:
         timeout_ns = before_wait(runner)
         self._timeout = 0.0 if timeout_ns <= 0 else timeout_ns / 1e9
         runner.tell("before_io_wait", self._timeout)
+        self._fd = runner.driver.fileno()
         self._done = runner.driver.wait(0)
         # From here on whatever becomes runnable ends the wait.
         runner.is_asleep = True
@@ -136,7 +138,7 @@ class _Guest:
 
     def _wait_in_thread(self, timeout_ns: int) -> None:
         timeout_ms = -1 if timeout_ns < 0 else ceil(timeout_ns / 1e6)
-        fd = self._runner.driver.fileno()
+        fd = self._fd
 
         def wait() -> None:
             poll = select.poll()

@@ -29,16 +29,18 @@ class JumpingClock(Protocol):
     autojump_threshold: float
 
     def autojump(self, next_deadline: float) -> None:
-        """The run is idle until `next_deadline`, which may be inf."""
+        """The run is idle until `next_deadline`, which is not inf."""
 
 
 class Idle:
     """Who wants to know that the run is idle, and since when it might be."""
 
-    __slots__ = ("_primed_since", "_runner", "_seconds", "_waiting")
+    __slots__ = ("_clock", "_primed_since", "_runner", "_seconds", "_waiting")
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
+        # The clock of the run if it can jump, else None.
+        self._clock = runner.clock if isinstance(runner.clock, JumpingClock) else None
         # Tasks in `wait_all_tasks_blocked`, with their cushions.
         self._waiting: dict[Task, float] = {}
         # When the present wait began, if its end may mean idleness; else None.
@@ -51,11 +53,12 @@ class Idle:
     def prime(self, seconds: float) -> float:
         """Return how long a wait of `seconds` at most may really take, because of idleness."""
         self._primed_since = None
-        clock = self._runner.clock
+        cushion = inf
         if self._waiting:
             cushion = min(self._waiting.values())
-        else:
-            cushion = clock.autojump_threshold if isinstance(clock, JumpingClock) else inf
+        elif self._clock is not None and self._runner.deadlines.next_deadline() != inf:
+            # Read each time: it may be changed while the run goes on.
+            cushion = self._clock.autojump_threshold
         if cushion >= seconds:
             return seconds
         self._primed_since = time.perf_counter()
@@ -71,15 +74,20 @@ class Idle:
             # A signal, or a wake for nothing, ended the wait early.
             return
         if not self._waiting:
-            clock = self._runner.clock
-            assert isinstance(clock, JumpingClock)
-            clock.autojump(self._runner.deadlines.next_deadline())
-            self._runner.deadlines.expire(self._runner.now())
+            self._jump()
             return
         for task, cushion in list(self._waiting.items()):
             if cushion == self._seconds:
                 del self._waiting[task]
                 task._resume(None)
+
+    def _jump(self) -> None:
+        deadlines = self._runner.deadlines
+        next_deadline = deadlines.next_deadline()
+        # A host of a guest run may have taken the deadline away meanwhile.
+        if self._clock is not None and next_deadline != inf:
+            self._clock.autojump(next_deadline)
+            deadlines.expire(self._runner.now())
 
 
 async def wait_all_tasks_blocked(cushion: float = 0.0) -> None:

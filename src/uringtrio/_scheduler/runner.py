@@ -239,7 +239,7 @@ class Runner:
             if error is not None:
                 raise error
             return
-        if nursery.cancel_scope._task is None or nursery.cancel_scope._is_abandoned:
+        if nursery.cancel_scope._task is None:
             error = _surrounding_scope_is_gone(task, error)
         if task is self.main_task:
             self._main_finished(value, error)

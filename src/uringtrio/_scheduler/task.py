@@ -12,7 +12,7 @@ from uringtrio._ops.op import Thrown
 if TYPE_CHECKING:
     import contextvars
     import types
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from uringtrio._ops.op import Interruption
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .nursery import Nursery
     from .parking import ParkingLot
     from .runner import Runner
+    from .watch import Watch
 
 
 @final
@@ -49,6 +50,7 @@ class Task(Sealed):
         "_scope",
         "_send",
         "_value",
+        "_watch",
         "context",
         "coro",
         "custom_sleep_data",
@@ -72,7 +74,7 @@ class Task(Sealed):
         self.context = context
         self.custom_sleep_data: Any = None
         # Bound once: 50 ns less for each step of the task (benchmarks/echo.py).
-        self._run = context.run
+        self._run: Callable[..., Any] = context.run
         self._send = coro.send
         # A str, or what `name` makes one from when somebody asks.
         self._name = name
@@ -87,6 +89,8 @@ class Task(Sealed):
         self._scope: CancelScope = scope
         # The parking lots that break when the task exits; None while there never was one.
         self._breaks: list[ParkingLot] | None = None
+        # Counts the task's checkpoints while a test asserts them, see `Watch`; None otherwise.
+        self._watch: Watch | None = None
         self._ki_protected = ki_protected
         # A KeyboardInterrupt waits for this task's next checkpoint; only ever for the main task.
         self._ki_pending = False
@@ -180,9 +184,9 @@ class Task(Sealed):
 
     def _interruption(self) -> Interruption:
         """Return why the task is to be interrupted; call it only if there is a reason."""
-        if self._scope._effectively_cancelled:
-            return self._scope._reason or self._runner.unknown_reason
-        return self._runner.keyboard_interruption
+        if self._ki_pending:
+            return self._runner.keyboard_interruption
+        return self._scope._reason or self._runner.unknown_reason
 
     def _interrupt_now(self) -> None:
         """Make the task runnable with the pending interruption; it has just yielded."""

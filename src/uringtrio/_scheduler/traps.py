@@ -76,8 +76,8 @@ class _Checkpoint:
         return False
 
 
-class _ShieldedCheckpoint(_Checkpoint):
-    """Lets other tasks run, and nothing else."""
+class _CheckedCheckpoint(_Checkpoint):
+    """Lets other tasks run; whoever awaits it has looked for a cancellation already."""
 
     __slots__ = ()
 
@@ -85,7 +85,19 @@ class _ShieldedCheckpoint(_Checkpoint):
         task._runner.runq.append(task)
 
 
+class _ShieldedCheckpoint(_Checkpoint):
+    """Lets other tasks run; nobody looks for a cancellation."""
+
+    __slots__ = ()
+
+    def arm(self, task: Task) -> None:
+        if task._watch is not None:
+            task._watch.shielded += 1
+        task._runner.runq.append(task)
+
+
 CHECKPOINT = _Checkpoint()
+CHECKED_CHECKPOINT = _CheckedCheckpoint()
 SHIELDED_CHECKPOINT = _ShieldedCheckpoint()
 
 
@@ -116,6 +128,8 @@ async def checkpoint_if_cancelled() -> None:
     task = get_task("uringtrio.lowlevel.checkpoint_if_cancelled()")
     if task._scope._effectively_cancelled or task._ki_pending:
         await CHECKPOINT
+    if task._watch is not None:
+        task._watch.looked += 1
 
 
 class Park(Generic[T]):

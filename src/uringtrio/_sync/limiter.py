@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 from uringtrio._abc import Sealed
 from uringtrio._errors import WouldBlock
 from uringtrio._scheduler.current import get_task
-from uringtrio._scheduler.traps import CHECKPOINT, SHIELDED_CHECKPOINT, Park
+from uringtrio._scheduler.traps import CHECKED_CHECKPOINT, CHECKPOINT, Park
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -158,7 +158,7 @@ class CapacityLimiter(Sealed):
         if task._scope._effectively_cancelled or task._ki_pending:
             await CHECKPOINT
         if self._lend(borrower):
-            await SHIELDED_CHECKPOINT
+            await CHECKED_CHECKPOINT
         else:
             await Park(self._waiting, borrower)
 

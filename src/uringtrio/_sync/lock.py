@@ -9,7 +9,7 @@ from uringtrio._abc import Sealed
 from uringtrio._errors import BrokenResourceError, WouldBlock
 from uringtrio._scheduler.current import CURRENT, get_task
 from uringtrio._scheduler.parking import ParkingLot
-from uringtrio._scheduler.traps import CHECKPOINT, SHIELDED_CHECKPOINT
+from uringtrio._scheduler.traps import CHECKED_CHECKPOINT, CHECKPOINT
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -97,7 +97,7 @@ class _Lock:
             await CHECKPOINT
         if self._owner is None:
             self._give_to(task)
-            await SHIELDED_CHECKPOINT
+            await CHECKED_CHECKPOINT
         elif self._owner is task:
             raise RuntimeError(HELD_ALREADY)
         else:

@@ -8,7 +8,7 @@ from uringtrio._abc import Sealed
 from uringtrio._errors import WouldBlock
 from uringtrio._scheduler.current import get_task
 from uringtrio._scheduler.parking import ParkingLot, ParkingLotStatistics
-from uringtrio._scheduler.traps import CHECKPOINT, SHIELDED_CHECKPOINT
+from uringtrio._scheduler.traps import CHECKED_CHECKPOINT, CHECKPOINT
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -84,7 +84,7 @@ class Semaphore(Sealed):
             await self._lot.park()
         else:
             self._value -= 1
-            await SHIELDED_CHECKPOINT
+            await CHECKED_CHECKPOINT
 
     def release(self) -> None:
         """Count up by one, or let the task that has waited longest go on.

@@ -10,7 +10,7 @@ from uringtrio._abc import Sealed
 from uringtrio._errors import TrioDeprecationWarning, WouldBlock
 from uringtrio._scheduler.current import get_task
 from uringtrio._scheduler.parking import ParkingLot
-from uringtrio._scheduler.traps import CHECKPOINT, SHIELDED_CHECKPOINT
+from uringtrio._scheduler.traps import CHECKED_CHECKPOINT, CHECKPOINT
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ class UnboundedQueue(Generic[T], Sealed):  # noqa: PYI059  # Sealed does not cal
             await CHECKPOINT
         if self._items and not self._is_promised:
             items = self._take()
-            await SHIELDED_CHECKPOINT
+            await CHECKED_CHECKPOINT
             return items
         await self._lot.park()
         self._is_promised = False

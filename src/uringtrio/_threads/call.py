@@ -144,7 +144,8 @@ class ThreadCall:
 def _enter(task: Task, context: contextvars.Context) -> None:
     # It takes effect with the next step, since the loop runs each step in the context.
     task.context = context
-    task._run = context.run
+    if task._watch is None:
+        task._run = context.run
 
 
 class _Worker(threading.local):
