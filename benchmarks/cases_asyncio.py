@@ -57,6 +57,14 @@ async def channel(count: int) -> None:
             await queue.get()
 
 
+async def lock(count: int) -> None:
+    """Take and release a lock that is free."""
+    lock = asyncio.Lock()
+    for _ in range(count):
+        async with lock:
+            pass
+
+
 async def event_ping_pong(count: int) -> None:
     """Wake each other in turn, by a new event each time."""
     pings = [asyncio.Event() for _ in range(count // 2)]

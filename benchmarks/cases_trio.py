@@ -66,6 +66,13 @@ class TrioCases:
             async for _ in receiver:
                 pass
 
+    async def lock(self, count: int) -> None:
+        """Take and release a lock that is free."""
+        lock = self.runtime.Lock()
+        for _ in range(count):
+            async with lock:
+                pass
+
     async def event_ping_pong(self, count: int) -> None:
         """Wake each other in turn, by a new event each time."""
         pings = [self.runtime.Event() for _ in range(count // 2)]

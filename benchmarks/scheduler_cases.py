@@ -25,6 +25,7 @@ SIZES = {
     "cancel_scope": 50_000,
     "timeout": 20_000,
     "channel": 10_000,
+    "lock": 20_000,
     "event_ping_pong": 10_000,
     "sleepers": 5_000,
     "cancel_tree": 5_000,

@@ -11,22 +11,18 @@ import errno
 import select
 from typing import TYPE_CHECKING
 
-from uringtrio._ops.op import POLLIN, POLLOUT
-
 from .readiness import ReadinessDriver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Poll's and epoll's numbers for IN, OUT, ERR and HUP are the same.
-BROKEN = select.EPOLLERR | select.EPOLLHUP
 EVENTS_MAX = 256
 
 
 class EpollDriver(ReadinessDriver):
     """Carries out ops by readiness from epoll."""
 
-    __slots__ = ("_epoll", "_registered", "_wake_fd")
+    __slots__ = ("_epoll", "_registered")
 
     name = "epoll"
 
@@ -34,7 +30,6 @@ class EpollDriver(ReadinessDriver):
         super().__init__(reason)
         self._epoll = select.epoll()
         self._registered: set[int] = set()
-        self._wake_fd = self._wakeup.reader.fileno()
         self._epoll.register(self._wake_fd, select.EPOLLIN)
 
     def _arm(self, fd: int, events: int) -> None:
@@ -53,16 +48,7 @@ class EpollDriver(ReadinessDriver):
             self._registered.add(fd)
 
     def _await(self, timeout_ns: int) -> Sequence[tuple[int, int]]:
-        timeout = timeout_ns / 1e9 if timeout_ns >= 0 else -1
-        ready: list[tuple[int, int]] = []
-        for fd, events in self._epoll.poll(timeout, EVENTS_MAX):
-            if fd == self._wake_fd:
-                self._wakeup.drain()
-                continue
-            # An error or a hang-up is for whoever waits, in either direction.
-            directions = POLLIN | POLLOUT if events & BROKEN else events
-            ready.append((fd, directions))
-        return ready
+        return self._epoll.poll(timeout_ns / 1e9 if timeout_ns >= 0 else -1, EVENTS_MAX)
 
     def fileno(self) -> int:
         return self._epoll.fileno()

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import collections
 import errno
+import select
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from uringtrio._ops.op import POLLIN, POLLOUT
 from uringtrio._thread_cache import start_thread_soon
 
 from .driver import Driver, IOStatistics, count_by_kind
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     import outcome
 
     from uringtrio._ops.op import Op
+
+
+# What poll(2), epoll(7) and their kin report without being asked.
+BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
 class ReadinessDriver(Driver):
@@ -38,12 +44,14 @@ class ReadinessDriver(Driver):
         "_in_threads",
         "_ops_done",
         "_waiting",
+        "_wake_fd",
     )
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self._enters = self._ops_done = self._cancels = 0
         self._done: list[Op] = []
+        self._wake_fd = self._wakeup.reader.fileno()
         # Armed ops by descriptor, those of each direction in order of arrival. Most often one.
         self._waiting: dict[int, list[Op]] = {}
         self._in_threads: dict[int, Op] = {}
@@ -60,7 +68,10 @@ class ReadinessDriver(Driver):
 
     @abstractmethod
     def _await(self, timeout_ns: int) -> Sequence[tuple[int, int]]:
-        """Wait and return (fd, directions that are ready); an armed fd is then disarmed."""
+        """Wait and return (fd, poll(2) events that are there); an armed fd is then disarmed.
+
+        The descriptor of wakes, `_wake_fd`, is always armed.
+        """
 
     def submit(self, op: Op) -> None:
         self.last_id += 1
@@ -89,11 +100,18 @@ class ReadinessDriver(Driver):
 
     def _wait_for(self, op: Op) -> None:
         waiting = self._waiting.get(op.fd)
-        if waiting is None:
-            self._waiting[op.fd] = [op]
-        else:
+        if waiting is not None:
             waiting.append(op)
-        self._rearm(op.fd)
+            self._rearm(op.fd)
+            return
+        # The usual case, without the loop of `_rearm`.
+        try:
+            self._arm(op.fd, op.interest)
+        except OSError as exc:
+            op.res = -(exc.errno or errno.EIO)
+            self._complete(op)
+        else:
+            self._waiting[op.fd] = [op]
 
     def _rearm(self, fd: int) -> None:
         """Arm `fd` for whoever waits; if that fails, so do all who wait."""
@@ -141,7 +159,18 @@ class ReadinessDriver(Driver):
             timeout_ns = 0
         self._enters += 1
         for fd, ready in self._await(timeout_ns):
-            self._dispatch(fd, ready)
+            waiting = self._waiting.pop(fd, None)
+            if waiting is None:
+                if fd == self._wake_fd:
+                    self._wakeup.drain()
+                continue
+            # An error or a hang-up is for whoever waits, in either direction.
+            if ready & BROKEN:
+                ready = POLLIN | POLLOUT  # noqa: PLW2901  # what it means
+            left = [op for op in waiting if not (op.interest & ready and self._try(op))]
+            if left:
+                self._waiting[fd] = left
+                self._rearm(fd)
         while self._from_threads:
             op = self._from_threads.popleft()
             self._in_threads.pop(op.id, None)
@@ -149,14 +178,6 @@ class ReadinessDriver(Driver):
         done, self._done = self._done, []
         self._ops_done += len(done)
         return done
-
-    def _dispatch(self, fd: int, ready: int) -> None:
-        left = [
-            op for op in self._waiting.pop(fd, ()) if not (op.interest & ready and self._try(op))
-        ]
-        if left:
-            self._waiting[fd] = left
-            self._rearm(fd)
 
     def close(self) -> None:
         for op in [op for waiting in self._waiting.values() for op in waiting]:
