@@ -4,10 +4,10 @@ The table is the only owner of what the kernel may touch: an op enters it at `su
 at its last CQE. Ids count up and are never used twice, so a late CQE cannot be taken for another
 op's; id 0 belongs to the CQEs of cancels, which nobody waits for.
 
-Three things that a CQE may say are no result, and send the op round once more: -ENOBUFS, all
-provided buffers are out (they are back by the next enter); -EAGAIN, an older kernel answers so for
-a non-blocking descriptor instead of waiting (poll, then make the call ourselves); and the poll that
-this leads to.
+Some things that a CQE may say are no result, and send the op round once more: -ENOBUFS, all
+provided buffers are out (they are back by the next enter); -EINTR, a signal came between;
+-EAGAIN, an older kernel answers so for a non-blocking descriptor instead of waiting (poll, then
+make the call ourselves); and the poll that this leads to.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ring: one io_uring of one thread. Opens it on the best terms to be had, fills SQEs, enters.
 
-KERNEL.md facts that shape it: the setup flags form a ladder walked on EINVAL; ring memory is
+What the kernel does shapes it: the setup flags form a ladder walked on EINVAL; ring memory is
 charged to RLIMIT_MEMLOCK and the charge of a closed ring comes back some 30 ms late, so ENOMEM is
 retried with smaller rings and for a while; with DEFER_TASKRUN completions appear only in an enter,
 and `IORING_SQ_TASKRUN` in shared memory says that an enter is worth making.
