@@ -1,4 +1,4 @@
-"""The budgets of the walk (ARCHITECTURE.md): how many frames and calls one receive costs.
+"""The budgets of the walk: how many frames and calls one receive costs.
 
 A call is a Python frame that is entered or resumed, as `sys.setprofile` reports it, whose code is
 not the test's own. Calls into C do not count: they are a tenth of the price.

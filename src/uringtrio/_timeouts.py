@@ -37,7 +37,15 @@ def move_on_after(seconds: float, *, shield: bool = False) -> CancelScope:
     Raises:
         ValueError: `seconds` is negative or NaN.
     """
+    _check_seconds(seconds)
     return CancelScope(relative_deadline=seconds, shield=shield)
+
+
+def _check_seconds(seconds: float) -> None:
+    if seconds < 0:
+        raise ValueError("`seconds` must be non-negative")
+    if isnan(seconds):
+        raise ValueError("`seconds` must not be NaN")
 
 
 class _FailScope:
@@ -88,7 +96,7 @@ def fail_after(seconds: float, *, shield: bool = False) -> _FailScope:
         TooSlowError: from the end of the block, if this scope was cancelled and that had effect.
         ValueError: `seconds` is negative or NaN.
     """
-    return _FailScope(CancelScope(relative_deadline=seconds, shield=shield))
+    return _FailScope(move_on_after(seconds, shield=shield))
 
 
 async def sleep_forever() -> None:
@@ -126,8 +134,7 @@ async def sleep(seconds: float) -> None:
 
     Checkpoint: always.
     """
-    if not seconds >= 0:
-        raise ValueError(f"`seconds` must be non-negative and not NaN, not {seconds!r}")
+    _check_seconds(seconds)
     if seconds == 0:
         await CHECKPOINT
     else:

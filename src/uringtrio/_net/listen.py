@@ -78,7 +78,7 @@ class SocketListener(Sealed, Listener[SocketStream]):
             pass  # Not every implementation has the option.
         else:
             if not is_listening:
-                raise ValueError("SocketListener requires a listening socket: call listen() first")
+                raise ValueError("SocketListener requires a listening socket")
 
     async def accept(self) -> SocketStream:
         """Wait for a connection and return its stream.

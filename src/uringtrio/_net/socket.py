@@ -138,7 +138,9 @@ class Socket(SocketType):
         if optlen is None:
             self._sock.setsockopt(level, optname, value)  # type: ignore[arg-type]  # it checks
         elif value is not None:
-            raise TypeError(f"setsockopt: a length goes with the value None only, not {value!r}")
+            raise TypeError(
+                f"invalid value for argument 'value': a length goes with None only, not {value!r}"
+            )
         else:
             self._sock.setsockopt(level, optname, None, optlen)
 

@@ -405,8 +405,7 @@ class CancelScope(Sealed):
     def _refuse_absolute(self) -> None:
         if self._deadline != inf:
             raise RuntimeError(
-                "Unentered non-relative cancel scope does not have a relative deadline: "
-                "use deadline, or enter the scope first"
+                "Unentered non-relative cancel scope does not have a relative deadline"
             )
 
     @property

@@ -31,7 +31,7 @@ from uringtrio._thread_cache import start_thread_soon
 from .coroutines import check_async_fn
 from .deadlines import Deadlines, Timer
 from .instruments import watch_run_queue
-from .loop import Session, after_wait, before_wait, run_tasks
+from .loop import Session, after_wait, as_seconds, before_wait, run_tasks
 from .nursery import warn_non_strict
 from .runner import LIBRARY, Runner, as_internal_error
 
@@ -122,7 +122,7 @@ class _Guest:
             self._session.end()
             return None
         timeout_ns = before_wait(runner)
-        self._timeout = 0.0 if timeout_ns <= 0 else timeout_ns / 1e9
+        self._timeout = as_seconds(timeout_ns)
         runner.tell("before_io_wait", self._timeout)
         self._fd = runner.driver.fileno()
         self._done = runner.driver.wait(0)

@@ -40,8 +40,8 @@ T = TypeVar("T")
 # With tasks runnable and nothing submitted, the driver is asked in one of this many turns: often
 # enough for I/O not to starve, seldom enough to cost nothing (benchmarks/scheduler.py, checkpoint).
 POLL_EVERY = 16
-# An hour. Some kernels refuse longer waits, and a wait that ends early only costs a turn.
-WAIT_MAX_SECONDS = 3600.0
+# A day, as in Trio. A wait that ends early only costs a turn.
+WAIT_MAX_SECONDS = 86400.0
 
 
 def run(  # noqa: PLR0913  # Trio's arguments, and two of our own
@@ -193,11 +193,16 @@ def _loop(runner: Runner) -> None:
 
 def _wait_instrumented(runner: Runner, instruments: Instruments) -> Sequence[Op]:
     timeout_ns = before_wait(runner)
-    timeout = WAIT_MAX_SECONDS if timeout_ns < 0 else timeout_ns / 1e9
+    timeout = as_seconds(timeout_ns)
     instruments.call("before_io_wait", timeout)
     done = runner.driver.wait(timeout_ns)
     instruments.call("after_io_wait", timeout)
     return done
+
+
+def as_seconds(timeout_ns: int) -> float:
+    """Return the length of a wait as instruments are told it, without the rounding up."""
+    return WAIT_MAX_SECONDS if timeout_ns < 0 else round(timeout_ns / 1e9, 6)
 
 
 def before_wait(runner: Runner) -> int:

@@ -179,16 +179,19 @@ class _SleepForever:
 
     def __await__(self) -> Generator[_SleepForever, Thrown | None, None]:
         thrown = yield self
-        if thrown is not None:
-            raise thrown.take()
+        if thrown is None:
+            raise RuntimeError("sleep_forever() was woken by reschedule(), which is not for it")
+        raise thrown.take()
 
     def arm(self, task: Task) -> None:
         if task._scope._effectively_cancelled or task._ki_pending:
             task._interrupt_now()
         else:
             task._parked = self
+            task._is_rescheduled = False
 
-    def abort(self, _task: Task, _interruption: Interruption) -> bool:
+    def abort(self, task: Task, _interruption: Interruption) -> bool:
+        task._is_rescheduled = True
         return True
 
 
