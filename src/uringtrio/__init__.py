@@ -42,6 +42,7 @@ from ._net.stream import SocketStream as SocketStream
 from ._public import adopt as _adopt
 from ._ring.options import RingOptions as RingOptions
 from ._ring.report import ProbeReport as ProbeReport
+from ._safe_channel import as_safe_channel as as_safe_channel
 from ._scheduler.cancel import CancelScope as CancelScope
 from ._scheduler.current import current_time as current_time
 from ._scheduler.loop import run as run
