@@ -110,31 +110,73 @@ class _State:
             task._resume_with(error())
 
 
-@final
-class MemorySendChannel(Sealed, SendChannel[T_contra]):
-    """The sending end of a memory channel; made by `open_memory_channel` and by `clone`.
-
-    The channel ends for the receivers when all its send handles are closed. Several tasks may use
-    one handle at the same time.
-    """
+class _Handle:
+    """What the two kinds of handles share: a state, and being closed once."""
 
     __slots__ = ("_is_closed", "_state")
 
     def __init__(self, state: _State | None = None) -> None:
         if state is None:
             raise TypeError(
-                "uringtrio.MemorySendChannel has no public constructor: use open_memory_channel()"
+                f"uringtrio.{type(self).__name__} has no public constructor: "
+                "use open_memory_channel()"
             )
         self._state = state
         self._is_closed = False
-        state.open_send += 1
-
-    def __repr__(self) -> str:
-        return f"<send channel at {id(self):#x}, using buffer at {id(self._state):#x}>"
 
     def statistics(self) -> MemoryChannelStatistics:
         """Return figures about the whole channel."""
         return self._state.statistics()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close this handle. Tasks that wait in it get ClosedResourceError. Twice is allowed.
+
+        Checkpoint: never; this is no async function.
+        """
+        if not self._is_closed:
+            self._is_closed = True
+            self._leave()
+
+    def _leave(self) -> None:
+        """Wake those who wait through this handle, and, if it was the last one, the others."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Close this handle, as `close`.
+
+        Checkpoint: always.
+        """
+        self.close()
+        await CHECKPOINT
+
+
+@final
+class MemorySendChannel(Sealed, _Handle, SendChannel[T_contra]):
+    """The sending end of a memory channel; made by `open_memory_channel` and by `clone`.
+
+    The channel ends for the receivers when all its send handles are closed. Several tasks may use
+    one handle at the same time.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, state: _State | None = None) -> None:
+        super().__init__(state)
+        self._state.open_send += 1
+
+    def __repr__(self) -> str:
+        return f"<send channel at {id(self):#x}, using buffer at {id(self._state):#x}>"
 
     def send_nowait(self, value: T_contra) -> None:
         """Send `value` if that can be done without waiting.
@@ -182,25 +224,7 @@ class MemorySendChannel(Sealed, SendChannel[T_contra]):
             raise ClosedResourceError
         return MemorySendChannel(self._state)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close this handle. Tasks that wait in it get ClosedResourceError. Twice is allowed.
-
-        Checkpoint: never; this is no async function.
-        """
-        if self._is_closed:
-            return
-        self._is_closed = True
+    def _leave(self) -> None:
         state = self._state
         mine = [task for task, (handle, _) in state.senders.items() if handle is self]
         for task in mine:
@@ -213,41 +237,23 @@ class MemorySendChannel(Sealed, SendChannel[T_contra]):
             state.receivers.clear()
             state.resume_all(waiting, EndOfChannel)
 
-    async def aclose(self) -> None:
-        """Close this handle, as `close`.
-
-        Checkpoint: always.
-        """
-        self.close()
-        await CHECKPOINT
-
 
 @final
-class MemoryReceiveChannel(Sealed, ReceiveChannel[T_co]):
+class MemoryReceiveChannel(Sealed, _Handle, ReceiveChannel[T_co]):
     """The receiving end of a memory channel; made by `open_memory_channel` and by `clone`.
 
     Each object goes to exactly one receiver. When all receive handles are closed, what is in the
     buffer is dropped, and sending raises BrokenResourceError.
     """
 
-    __slots__ = ("_is_closed", "_state")
+    __slots__ = ()
 
     def __init__(self, state: _State | None = None) -> None:
-        if state is None:
-            raise TypeError(
-                "uringtrio.MemoryReceiveChannel has no public constructor: "
-                "use open_memory_channel()"
-            )
-        self._state = state
-        self._is_closed = False
-        state.open_receive += 1
+        super().__init__(state)
+        self._state.open_receive += 1
 
     def __repr__(self) -> str:
         return f"<receive channel at {id(self):#x}, using buffer at {id(self._state):#x}>"
-
-    def statistics(self) -> MemoryChannelStatistics:
-        """Return figures about the whole channel."""
-        return self._state.statistics()
 
     def receive_nowait(self) -> T_co:
         """Return an object if there is one.
@@ -299,25 +305,7 @@ class MemoryReceiveChannel(Sealed, ReceiveChannel[T_co]):
             raise ClosedResourceError
         return MemoryReceiveChannel(self._state)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close this handle. Tasks that wait in it get ClosedResourceError. Twice is allowed.
-
-        Checkpoint: never; this is no async function.
-        """
-        if self._is_closed:
-            return
-        self._is_closed = True
+    def _leave(self) -> None:
         state = self._state
         mine = [task for task, handle in state.receivers.items() if handle is self]
         for task in mine:
@@ -330,14 +318,6 @@ class MemoryReceiveChannel(Sealed, ReceiveChannel[T_co]):
             state.senders.clear()
             state.resume_all(waiting, BrokenResourceError)
             state.buffer.clear()
-
-    async def aclose(self) -> None:
-        """Close this handle, as `close`.
-
-        Checkpoint: always.
-        """
-        self.close()
-        await CHECKPOINT
 
 
 @final
