@@ -20,8 +20,8 @@ class Wakeup:
 
     def __init__(self) -> None:
         self.reader, self.writer = socket.socketpair()
-        self.reader.setblocking(False)  # the standard library's signature
-        self.writer.setblocking(False)  # the standard library's signature
+        self.reader.setblocking(False)
+        self.writer.setblocking(False)
 
     def wake(self) -> None:
         # A full buffer means that a wake is already waiting to be seen; a closed socket, that

@@ -44,7 +44,7 @@ class FdStream(Sealed, Stream):
         if not isinstance(fd, int):
             raise TypeError(f"file descriptor must be an int, not {fd!r}")
         self._was_blocking = os.get_blocking(fd)
-        os.set_blocking(fd, False)  # the standard library's signature
+        os.set_blocking(fd, False)
         self._fd = fd
         self._reading: Op | None = None
         self._writing: Op | None = None

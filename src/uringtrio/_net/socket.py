@@ -75,12 +75,12 @@ class Socket(SocketType):
             raise TypeError(f"expected a socket.socket of the standard library, not {sock!r}")
         self._sock = sock
         self._is_stream = sock.type == stdlib.SOCK_STREAM
-        # The op of the last call in each direction; in use iff it has a waiter.
+        # The op of the last call in each direction, see `_is_in_use`.
         self._reading: Op | None = None
         self._writing: Op | None = None
         self.did_shutdown_SHUT_WR = False
         if sock.gettimeout() != 0:
-            sock.setblocking(False)  # the standard library's signature
+            sock.setblocking(False)
 
     def __repr__(self) -> str:
         return repr(self._sock).replace("socket.socket", "uringtrio.socket.socket")
@@ -152,7 +152,7 @@ class Socket(SocketType):
         """Say whether child processes inherit the descriptor."""
         return self._sock.get_inheritable()
 
-    def set_inheritable(self, inheritable: bool) -> None:  # the stdlib's signature
+    def set_inheritable(self, inheritable: bool) -> None:
         """Let child processes inherit the descriptor, or not."""
         self._sock.set_inheritable(inheritable)
 

@@ -302,7 +302,7 @@ class Accept(SocketOp):
 
     def perform(self) -> int:
         conn, self._address = self.sock.accept()
-        conn.setblocking(False)  # the standard library's signature
+        conn.setblocking(False)
         return conn.detach()
 
     def address(self) -> Address:

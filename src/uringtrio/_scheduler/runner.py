@@ -13,7 +13,7 @@ from sniffio import thread_local as sniffio_library
 from uringtrio._errors import RunFinishedError, TrioInternalError
 
 from .asyncgens import AsyncGenerators
-from .cancel import MISNESTED, MISNESTING_ADVICE, CancelReason, CancelScope, abandon
+from .cancel import MISNESTING_ADVICE, CancelReason, CancelScope, abandon
 from .coroutines import AsyncFn, as_coroutine, check_async_fn
 from .current import get_runner
 from .deadlines import Deadlines
@@ -84,7 +84,7 @@ class Runner:
         "init_task", "instruments", "is_asleep", "is_over", "keyboard_interruption", "ki_pending",
         "main_error", "main_is_done", "main_task", "main_value", "now", "run_vars", "runq",
         "spare_runq", "strict_exception_groups", "system_context", "system_nursery", "task",
-        "tasks_living", "token", "unknown_reason",
+        "tasks_living", "token",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, clock: Clock, *, strict_exception_groups: bool) -> None:
@@ -116,7 +116,6 @@ class Runner:
         self.asyncgens = AsyncGenerators(self)
         self.ki_pending = False
         self.keyboard_interruption = KeyboardInterruption(self)
-        self.unknown_reason = MISNESTED
 
     # Birth.
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, final
 from uringtrio._abc import Sealed
 from uringtrio._ops.op import Thrown
 
+from .cancel import MISNESTED
+
 if TYPE_CHECKING:
     import contextvars
     import types
@@ -186,7 +188,7 @@ class Task(Sealed):
         """Return why the task is to be interrupted; call it only if there is a reason."""
         if self._ki_pending:
             return self._runner.keyboard_interruption
-        return self._scope._reason or self._runner.unknown_reason
+        return self._scope._reason or MISNESTED
 
     def _interrupt_now(self) -> None:
         """Make the task runnable with the pending interruption; it has just yielded."""
