@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf, isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ._errors import TooSlowError
 from ._scheduler.cancel import CancelScope
@@ -37,15 +37,15 @@ def move_on_after(seconds: float, *, shield: bool = False) -> CancelScope:
     Raises:
         ValueError: `seconds` is negative or NaN.
     """
-    _check_seconds(seconds)
+    if not seconds >= 0:
+        _refuse_seconds(seconds)
     return CancelScope(relative_deadline=seconds, shield=shield)
 
 
-def _check_seconds(seconds: float) -> None:
-    if seconds < 0:
-        raise ValueError("`seconds` must be non-negative")
+def _refuse_seconds(seconds: float) -> NoReturn:
     if isnan(seconds):
         raise ValueError("`seconds` must not be NaN")
+    raise ValueError("`seconds` must be non-negative")
 
 
 class _FailScope:
@@ -134,7 +134,8 @@ async def sleep(seconds: float) -> None:
 
     Checkpoint: always.
     """
-    _check_seconds(seconds)
+    if not seconds >= 0:
+        _refuse_seconds(seconds)
     if seconds == 0:
         await CHECKPOINT
     else:

@@ -12,7 +12,7 @@ Cancelling is level triggered: the flag stays, and every further checkpoint rais
 from __future__ import annotations
 
 from math import inf, isnan
-from typing import TYPE_CHECKING, Final, Self, final
+from typing import TYPE_CHECKING, Final, NoReturn, Self, final
 
 from uringtrio._abc import Sealed
 from uringtrio._errors import Cancelled, CancelSource, new_cancelled
@@ -99,8 +99,11 @@ class CancelScope(Sealed):
     def __init__(
         self, *, relative_deadline: float = inf, deadline: float = inf, shield: bool = False
     ) -> None:
-        if not (deadline is inf is relative_deadline):
-            self._check(relative_deadline, deadline)
+        # NaN is neither at least 0 nor equal to itself.
+        if not (relative_deadline >= 0 and deadline == deadline) or (  # noqa: PLR0124
+            relative_deadline != inf != deadline
+        ):
+            self._refuse_deadlines(relative_deadline, deadline)
         if shield is not False and shield is not True:
             raise TypeError(f"shield must be a bool, not {shield!r}")
         self._deadline = deadline
@@ -117,15 +120,14 @@ class CancelScope(Sealed):
         self.cancelled_caught = False
 
     @staticmethod
-    def _check(relative_deadline: float, deadline: float) -> None:
+    def _refuse_deadlines(relative_deadline: float, deadline: float) -> NoReturn:
         if isnan(deadline):
             raise ValueError("deadline must not be NaN")
         if isnan(relative_deadline):
             raise ValueError("relative deadline must not be NaN")
         if relative_deadline < 0:
             raise ValueError("timeout must be non-negative")
-        if inf not in (deadline, relative_deadline):
-            raise ValueError("Cannot specify both a deadline and a relative deadline")
+        raise ValueError("Cannot specify both a deadline and a relative deadline")
 
     def __enter__(self) -> Self:
         runner = CURRENT.runner

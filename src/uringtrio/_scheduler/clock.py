@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import time
+from time import perf_counter
 
 from uringtrio._abc import Clock
 
@@ -24,7 +24,7 @@ class SystemClock(Clock):
         pass  # The system's clock is always running.
 
     def current_time(self) -> float:
-        return self._offset + time.perf_counter()
+        return self._offset + perf_counter()
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         return deadline - self.current_time()

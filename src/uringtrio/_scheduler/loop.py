@@ -177,18 +177,12 @@ class Session:
 
 def _loop(runner: Runner) -> None:
     driver = runner.driver
-    seen_id = -1
-    turns = 0
     while runner.init_task is not None:
-        turns += 1
         if runner.instruments is not None:
             after_wait(runner, _wait_instrumented(runner, runner.instruments))
-        elif runner.runq and driver.last_id == seen_id and turns % POLL_EVERY:
-            after_wait(runner, ())
         else:
             after_wait(runner, driver.wait(before_wait(runner)))
-            seen_id = driver.last_id
-        run_tasks(runner)
+        run_tasks(runner, POLL_EVERY)
 
 
 def _wait_instrumented(runner: Runner, instruments: Instruments) -> Sequence[Op]:
@@ -240,8 +234,11 @@ def after_wait(runner: Runner, done: Sequence[Op]) -> None:
             if op.res < 0:
                 task._value = Thrown(interruption.exception())
         runq.append(task)
-    if runner.deadlines.heap:
-        runner.deadlines.expire(runner.now())
+    timers = runner.deadlines.heap
+    if timers:
+        now = runner.now()
+        if timers[0][0] <= now:
+            runner.deadlines.expire(now)
     entry = runner.entry
     if entry.queue or entry.idempotent:
         entry.wake_sleeper()
@@ -249,42 +246,65 @@ def after_wait(runner: Runner, done: Sequence[Op]) -> None:
         runner.idle.check()
 
 
-def run_tasks(runner: Runner) -> None:  # noqa: C901  # hot: a helper is a call for each step
-    """Run each runnable task until it yields; what they make runnable runs in the next turn."""
-    batch = runner.runq
-    runner.runq, runner.spare_runq = runner.spare_runq, batch
-    instruments = runner.instruments
-    # No program may come to rely on an order (Trio's promise); two orders are enough for that.
-    if len(batch) > 1 and random.random() < 0.5:
-        batch.reverse()
-    for task in batch:
-        runner.task = task
-        task._parked = None
-        if instruments is not None:
-            instruments.call("before_task_step", task)
-        try:
-            if task._error is None:
-                value = task._value
-                task._value = None
-                yielded = task._run(task._send, value)
-            else:
-                yielded = task._run(task.coro.throw, task._take_error())
-        except StopIteration as exc:
-            runner.task_exited(task, exc.value, None)
-        except BaseException as exc:  # noqa: BLE001  # it goes to the task's nursery
-            # The traceback starts in the task's own code, not here.
-            runner.task_exited(task, None, exc.with_traceback(_below_this_frame(exc)))
-        else:
+def run_tasks(  # noqa: C901, PLR0912, PLR0915  # hot: a helper is a call for each step or turn
+    runner: Runner, turns: int = 1
+) -> None:
+    """Run each runnable task until it yields; what they make runnable runs in the next turn.
+
+    Args:
+        runner: the run.
+        turns: how many turns to take at most, as long as tasks are runnable and none has given
+            the driver anything to do. Turns within one call make a checkpoint 1.4 times as fast
+            (benchmarks/scheduler.py, checkpoint).
+    """
+    driver, entry, timers = runner.driver, runner.entry, runner.deadlines.heap
+    last_id = driver.last_id
+    while True:
+        instruments = runner.instruments
+        batch = runner.runq
+        runner.runq, runner.spare_runq = runner.spare_runq, batch
+        # No program may come to rely on an order (Trio's promise); two orders are enough for that.
+        if len(batch) > 1 and random.random() < 0.5:
+            batch.reverse()
+        for task in batch:
+            runner.task = task
+            task._parked = None
+            if instruments is not None:
+                instruments.call("before_task_step", task)
             try:
-                arm = yielded.arm
-            except AttributeError:
-                _refuse_foreign(task, yielded)
+                if task._error is None:
+                    value = task._value
+                    task._value = None
+                    yielded = task._run(task._send, value)
+                else:
+                    yielded = task._run(task.coro.throw, task._take_error())
+            except StopIteration as exc:
+                runner.task_exited(task, exc.value, None)
+            except BaseException as exc:  # noqa: BLE001  # it goes to the task's nursery
+                # The traceback starts in the task's own code, not here.
+                runner.task_exited(task, None, exc.with_traceback(_below_this_frame(exc)))
             else:
-                arm(task)
-        if instruments is not None:
-            instruments.call("after_task_step", task)
+                try:
+                    arm = yielded.arm
+                except AttributeError:
+                    _refuse_foreign(task, yielded)
+                else:
+                    arm(task)
+            if instruments is not None:
+                instruments.call("after_task_step", task)
+        batch.clear()
+        turns -= 1
+        if (
+            turns == 0
+            or not runner.runq
+            or driver.last_id != last_id
+            or runner.instruments is not None
+        ):
+            break
+        if timers or entry.queue or entry.idempotent or runner.idle is not None:
+            runner.task = None
+            after_wait(runner, ())
     runner.task = None
-    batch.clear()
 
 
 def _below_this_frame(exc: BaseException) -> Any:
