@@ -1,5 +1,6 @@
 """Nurseries: they wait for their tasks, and bring together what goes wrong in them."""
 
+import contextlib
 import traceback
 
 import pytest
@@ -438,6 +439,28 @@ def test_task_that_leaves_its_nursery_open_is_told_and_the_run_survives():
         await lowlevel.checkpoint()
 
     uringtrio.run(main)
+
+
+def test_nursery_whose_task_has_exited_waits_for_its_children_and_reports_their_errors():
+    """The child's error used to be lost when the nursery was left before the child had run."""
+
+    @contextlib.asynccontextmanager
+    async def nursery_inside():
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled, ValueError("not lost"))
+            yield
+
+    async def main():
+        async with contextlib.AsyncExitStack() as stack, uringtrio.open_nursery() as nursery:
+            # The nursery that this opens belongs to a task that is about to exit.
+            nursery.start_soon(stack.enter_async_context, nursery_inside())
+
+    for _ in range(20):  # The order of tasks in a turn is random.
+        with pytest.raises(ExceptionGroup) as caught:
+            uringtrio.run(main)
+        matched, rest = caught.value.split(lambda error: "Nursery stack corrupted" in str(error))
+        assert matched is not None
+        assert [str(error) for error in rest.exceptions] == ["not lost"]
 
 
 def test_ten_thousand_children_come_and_go():

@@ -115,9 +115,9 @@ class Nursery(Sealed):
         "_closed",
         "_errors",
         "_parent_task",
-        "_parent_waits",
         "_pending_starts",
         "_strict",
+        "_waiter",
         "cancel_scope",
     )
 
@@ -140,7 +140,9 @@ class Nursery(Sealed):
         self._errors: list[BaseException] | None = None
         # The block of the `async with` counts as a child.
         self._body_runs = True
-        self._parent_waits = False
+        # The task that has left the block and waits for the children; None at other times. It is
+        # the parent, unless that exited with the nursery open and another one came to leave it.
+        self._waiter: Task | None = None
         self._pending_starts = 0
         self._closed = False
 
@@ -232,9 +234,9 @@ class Nursery(Sealed):
     def _check_closed(self) -> None:
         if not (self._children or self._body_runs or self._pending_starts):
             self._closed = True
-            if self._parent_waits:
-                self._parent_waits = False
-                self._parent_task._resume(None)
+            if self._waiter is not None:
+                waiter, self._waiter = self._waiter, None
+                waiter._resume(None)
 
     def _child_finished(self, task: Task, error: BaseException | None) -> None:
         self._children.discard(task)
@@ -265,11 +267,11 @@ class Nursery(Sealed):
             )
         self._body_runs = False
         self._check_closed()
-        if self._closed:
-            await SHIELDED_CHECKPOINT
-        else:
-            self._parent_waits = True
+        if self._children or self._pending_starts:
+            self._waiter = self._parent_task._runner.task
             await wait_task_rescheduled(self._abort_wait)
+        else:
+            await SHIELDED_CHECKPOINT
         nurseries = self._parent_task._nurseries
         assert nurseries, "Nursery misnesting detected!"
         assert nurseries.pop() is self, "Nursery misnesting detected!"
