@@ -156,3 +156,16 @@ def test_echo_over_fifty_connections_enters_at_most_once_per_turn(run, monkeypat
     assert enters <= turns_taken
     # One enter does the work of many: that is what the ring is for.
     assert cqes > 5 * enters
+
+
+def test_turns_without_io_make_no_system_call_on_io_uring_and_few_on_epoll():
+    async def main():
+        before = lowlevel.current_statistics().io_statistics
+        for _ in range(10_000):
+            await lowlevel.checkpoint()
+        after = lowlevel.current_statistics().io_statistics
+        return after.driver, after.enters - before.enters
+
+    driver, enters = uringtrio.run(main)
+    # The completion queue can be looked at in memory; epoll has to be asked.
+    assert enters <= (0 if driver == "io_uring" else 10_000 / loop.POLL_EVERY + 1)
