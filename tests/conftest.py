@@ -6,15 +6,26 @@ The suite runs once for each driver, chosen by the environment's URINGTRIO_DRIVE
 import contextlib
 import gc
 import os
+import select
 import threading
 import time
 from math import inf
+from pathlib import Path
 
 import pytest
 
 import uringtrio
 from uringtrio import _thread_cache, lowlevel
 from uringtrio._scheduler import loop
+
+from . import fake_kqueue
+
+if not hasattr(select, "kqueue"):
+    fake_kqueue.install()
+    # Child processes, as examples are, get it from a `sitecustomize`.
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(Path(__file__).with_name("kqueue_site")), os.environ.get("PYTHONPATH", "")]
+    ).rstrip(os.pathsep)
 
 # Longest wait for worker threads whose result nobody wants any more.
 THREADS_SECONDS_MAX = 10.0

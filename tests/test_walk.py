@@ -24,7 +24,8 @@ CONNECTIONS = 50
 
 def needs_io_uring():
     return pytest.mark.skipif(
-        os.environ.get("URINGTRIO_DRIVER") == "epoll" or not uringtrio.probe().available,
+        os.environ.get("URINGTRIO_DRIVER") in {"epoll", "kqueue"}
+        or not uringtrio.probe().available,
         reason="the budget is for io_uring",
     )
 
@@ -158,7 +159,7 @@ def test_echo_over_fifty_connections_enters_at_most_once_per_turn(run, monkeypat
     assert cqes > 5 * enters
 
 
-def test_turns_without_io_make_no_system_call_on_io_uring_and_few_on_epoll():
+def test_turns_without_io_make_no_system_call_on_io_uring_and_few_elsewhere():
     async def main():
         before = lowlevel.current_statistics().io_statistics
         for _ in range(10_000):
@@ -167,5 +168,5 @@ def test_turns_without_io_make_no_system_call_on_io_uring_and_few_on_epoll():
         return after.driver, after.enters - before.enters
 
     driver, enters = uringtrio.run(main)
-    # The completion queue can be looked at in memory; epoll has to be asked.
+    # The completion queue can be looked at in memory; readiness has to be asked for.
     assert enters <= (0 if driver == "io_uring" else 10_000 / loop.POLL_EVERY + 1)

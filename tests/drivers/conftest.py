@@ -7,7 +7,7 @@ import time
 import pytest
 
 import uringtrio
-from uringtrio._drivers.driver import DRIVERS, choose_driver
+from uringtrio._drivers.driver import SYSTEMS, choose_driver
 
 LIMIT_SECONDS = 10.0
 
@@ -95,7 +95,7 @@ class Bench:
         return self.driver.statistics().in_flight
 
 
-@pytest.fixture(params=DRIVERS)
+@pytest.fixture(params=SYSTEMS)
 def driver_name(request):
     """The name of each driver that can be had here."""
     report = uringtrio.probe()

@@ -213,7 +213,7 @@ def test_completed_op_lets_go_of_its_buffers(bench, pair, kind, is_cancelled):
 
 
 COLLECT = """
-import gc, sys, uringtrio
+import gc, uringtrio
 
 class Connection:
     def __init__(self):
@@ -232,14 +232,18 @@ async def main():
     del connection
     gc.collect()
 
-uringtrio.run(main, driver=sys.argv[1])
+uringtrio.run(main)
 """
 
 
 def test_collected_messages_do_not_crash(driver_name):
     """cffi's hold on a memoryview outlived the op; collecting the two in a cycle was a SIGSEGV."""
     done = subprocess.run(
-        [sys.executable, "-c", COLLECT, driver_name], capture_output=True, text=True, check=False
+        [sys.executable, "-c", COLLECT],
+        env={**os.environ, "URINGTRIO_DRIVER": driver_name},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stderr

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 import uringtrio
-from uringtrio._drivers.driver import DRIVERS
+from uringtrio._drivers.driver import SYSTEMS
 
 HERE = Path(__file__).parent
 
 pytestmark = pytest.mark.stress
 
 
-@pytest.fixture(params=DRIVERS)
+@pytest.fixture(params=SYSTEMS)
 def driver_name(request):
     report = uringtrio.probe()
     if request.param == "io_uring" and not report.available:

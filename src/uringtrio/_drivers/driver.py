@@ -16,11 +16,12 @@ from uringtrio._ring.report import ProbeReport
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from uringtrio._ops.op import Op
 
-DRIVERS = ("io_uring", "epoll")
+# The drivers, and the systems that have them.
+SYSTEMS = {"io_uring": "Linux", "epoll": "Linux", "kqueue": "the BSDs and macOS"}
 ENVIRONMENT = "URINGTRIO_DRIVER"
 
 
@@ -29,7 +30,7 @@ class IOStatistics:
     """What a driver has done since its run began.
 
     Attributes:
-        driver: "io_uring" or "epoll".
+        driver: "io_uring", "epoll" or "kqueue".
         reason: why this driver and no other.
         enters: system calls that submitted or waited.
         sqes: ops and cancels submitted.
@@ -140,8 +141,9 @@ def choose_driver(name: str | None, options: RingOptions | None) -> Driver:
     """Open the driver to use.
 
     Args:
-        name: "auto", "io_uring" or "epoll"; None takes the environment's URINGTRIO_DRIVER,
-            and without that "auto": io_uring when it can be had, else epoll.
+        name: "auto", "io_uring", "epoll" or "kqueue"; None takes the environment's
+            URINGTRIO_DRIVER, and without that "auto": io_uring when it can be had, else the
+            readiness that the system has, epoll or kqueue.
         options: for the ring.
 
     Raises:
@@ -151,18 +153,18 @@ def choose_driver(name: str | None, options: RingOptions | None) -> Driver:
     wanted, asked_by = name, "run(driver=...)"
     if name is None:
         wanted, asked_by = os.environ.get(ENVIRONMENT, "auto"), f"the environment's {ENVIRONMENT}"
-    if wanted not in ("auto", *DRIVERS):
-        known = ", ".join(repr(driver) for driver in ("auto", *DRIVERS))
+    if wanted not in ("auto", *SYSTEMS):
+        known = ", ".join(repr(driver) for driver in ("auto", *SYSTEMS))
         raise ValueError(f"{asked_by} names an unknown driver {wanted!r}; known are {known}")
-    if wanted == "epoll":
-        return _open_epoll(f"asked for by {asked_by}")
+    if wanted in ("epoll", "kqueue"):
+        return _open_readiness(wanted, f"asked for by {asked_by}")
     try:
         reason = "the best that this kernel has" if wanted == "auto" else f"asked for by {asked_by}"
         return _open_uring(options or RingOptions(), reason)
     except DriverUnavailableError as exc:
         if wanted == "io_uring":
             raise
-        return _open_epoll(exc.reason)
+        return _open_readiness("epoll" if sys.platform == "linux" else "kqueue", exc.reason)
 
 
 def _open_uring(options: RingOptions, reason: str) -> Driver:
@@ -180,9 +182,18 @@ def _open_uring(options: RingOptions, reason: str) -> Driver:
         raise DriverUnavailableError("io_uring", explain(exc), exc.errno) from exc
 
 
-def _open_epoll(reason: str) -> Driver:
+def _open_readiness(name: str, reason: str) -> Driver:
+    open_driver: Callable[[str], Driver]
     try:
-        from .epoll import EpollDriver
+        if name == "epoll":
+            from .epoll import EpollDriver
+
+            open_driver = EpollDriver
+        else:
+            from .kqueue import KqueueDriver
+
+            open_driver = KqueueDriver
     except ImportError as exc:
-        raise DriverUnavailableError("epoll", f"epoll exists on Linux only ({exc})") from None
-    return EpollDriver(reason)
+        systems = SYSTEMS[name]
+        raise DriverUnavailableError(name, f"{name} exists on {systems} only ({exc})") from None
+    return open_driver(reason)

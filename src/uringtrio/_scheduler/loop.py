@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import sniffio
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .task import Task
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 # With tasks runnable and nothing submitted, the driver is asked in one of this many turns: often
 # enough for I/O not to starve, seldom enough to cost nothing (benchmarks/scheduler.py, checkpoint).
@@ -45,8 +46,8 @@ WAIT_MAX_SECONDS = 86400.0
 
 
 def run(  # noqa: PLR0913  # Trio's arguments, and two of our own
-    async_fn: Callable[..., Awaitable[T]],
-    *args: Any,
+    async_fn: Callable[[*Ts], Awaitable[T]],
+    *args: *Ts,
     driver: str | Driver | None = None,
     ring: RingOptions | None = None,
     clock: Clock | None = None,
@@ -59,7 +60,7 @@ def run(  # noqa: PLR0913  # Trio's arguments, and two of our own
     Args:
         async_fn: an async function, not called yet.
         args: its positional arguments; for keyword arguments use `functools.partial`.
-        driver: "io_uring", "epoll", or "auto": io_uring where it can be had, else epoll. None
+        driver: "io_uring", "epoll", "kqueue", or "auto": the first of them that can be had. None
             takes the environment's URINGTRIO_DRIVER, and without it "auto". A `Driver` object,
             as tests have, is used and closed.
         ring: sizes of the ring; see `RingOptions`.
