@@ -1,5 +1,6 @@
 """Runs the scripts of this directory, for each driver: each asserts what it is about by itself."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ def driver_name(request):
 def run_script(name, driver, *options, limit_seconds):
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", HERE / name, "--driver", driver, *options],
+        # For the stand-in for kqueue, which child processes get by this name.
+        env={**os.environ, "URINGTRIO_DRIVER": driver},
         capture_output=True,
         text=True,
         timeout=limit_seconds,
@@ -46,6 +49,10 @@ def test_echo_survives_connections_cut_at_random(driver_name):
 
 def test_echo_survives_a_storm_of_signals(driver_name):
     run_script("signals_storm.py", driver_name, "--seconds", "10", limit_seconds=60)
+
+
+def test_ten_thousand_connections_are_held_and_served(driver_name):
+    run_script("many_connections.py", driver_name, limit_seconds=120)
 
 
 def test_small_ring_and_many_streams():
