@@ -443,3 +443,16 @@ def test_buffer_size_must_not_be_negative():
 def test_handles_have_no_public_constructor(cls):
     with pytest.raises(TypeError, match="open_memory_channel"):
         cls()
+
+
+def test_repr_tells_which_handles_belong_together():
+    send, receive = uringtrio.open_memory_channel(0)
+    other_send, _ = uringtrio.open_memory_channel(0)
+
+    def buffer_of(handle):
+        return repr(handle).rpartition("using buffer at ")[2]
+
+    assert repr(send).startswith("<send channel at 0x")
+    assert repr(receive).startswith("<receive channel at 0x")
+    assert buffer_of(send) == buffer_of(receive) == buffer_of(send.clone())
+    assert buffer_of(other_send) != buffer_of(send)

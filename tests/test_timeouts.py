@@ -30,6 +30,27 @@ def test_sleep_forever_ends_by_cancellation_only(clock):
     assert uringtrio.run(main, clock=clock)
 
 
+def test_sleep_that_is_over_when_its_scope_is_cancelled_raises(clock):
+    """It returned, if its deadline was the first of two that had passed, or another task's step."""
+    after_sleep = []
+
+    async def main():
+        with uringtrio.CancelScope() as scope:
+            async with uringtrio.open_nursery() as nursery:
+                # Later in the queue of deadlines than the sleep, at the same time.
+                nursery.start_soon(set_deadline, scope)
+                await uringtrio.sleep(1)
+                after_sleep.append(uringtrio.current_time())
+        return scope.cancelled_caught
+
+    async def set_deadline(scope):
+        await uringtrio.sleep(0.5)
+        scope.deadline = 1001
+
+    assert uringtrio.run(main, clock=clock)
+    assert not after_sleep
+
+
 def test_cancelled_sleep_leaves_no_deadline(settle, clock):
     async def main():
         async with uringtrio.open_nursery() as nursery:

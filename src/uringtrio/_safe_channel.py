@@ -145,4 +145,5 @@ def _raise_the_one(group: BaseExceptionGroup[BaseException]) -> NoReturn:
     finally:
         # As it was raised: the group is nobody's concern.
         the_one.__context__, the_one.__cause__ = context, cause
-        del the_one, context, cause, errors, group
+        # The traceback refers to this frame, which must not refer back.
+        del the_one, context, cause, errors, group, exc

@@ -99,7 +99,7 @@ def fail_after(seconds: float, *, shield: bool = False) -> _FailScope:
     return _FailScope(move_on_after(seconds, shield=shield))
 
 
-async def sleep_forever() -> None:
+async def sleep_forever() -> NoReturn:
     """Wait until cancelled.
 
     Raises:

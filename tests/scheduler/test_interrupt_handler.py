@@ -1,6 +1,7 @@
 """KeyboardInterrupt: protection by hand, what is installed for it, and that it is taken back."""
 
 import contextlib
+import inspect
 import os
 import signal
 import socket
@@ -105,6 +106,111 @@ def test_protecting_one_closure_does_not_protect_its_twins():
             plain()
 
     run_whole(main)
+
+
+def test_protection_reaches_the_function_inside_of_what_is_decorated():
+    class Methods:
+        @lowlevel.enable_ki_protection
+        @classmethod
+        def of_class(cls):
+            return lowlevel.currently_ki_protected()
+
+        @lowlevel.enable_ki_protection
+        @staticmethod
+        def static():
+            return lowlevel.currently_ki_protected()
+
+        def method(self):
+            return lowlevel.currently_ki_protected()
+
+    methods = Methods()
+
+    async def main():
+        assert not methods.method()
+        lowlevel.enable_ki_protection(methods.method)
+        return methods.of_class(), methods.static(), methods.method()
+
+    assert uringtrio.run(main) == (True, True, True)
+
+
+@pytest.mark.parametrize("what", [len, 42, None, object()])
+def test_what_is_no_python_function_cannot_be_protected(what):
+    with pytest.raises(TypeError, match="cannot protect"):
+        lowlevel.enable_ki_protection(what)
+
+
+def test_decorated_functions_keep_their_kind():
+    @lowlevel.enable_ki_protection
+    def plain():
+        """Documented."""
+
+    @lowlevel.disable_ki_protection
+    async def coroutine():
+        pass
+
+    @lowlevel.enable_ki_protection
+    def generator():
+        yield
+
+    @lowlevel.enable_ki_protection
+    async def async_generator():
+        yield
+
+    assert plain.__doc__ == "Documented."
+    assert inspect.iscoroutinefunction(coroutine)
+    assert inspect.isgeneratorfunction(generator)
+    assert inspect.isasyncgenfunction(async_generator)
+
+
+def test_generator_that_is_not_marked_inherits_from_who_resumes_it():
+    def generate():
+        while True:
+            yield lowlevel.currently_ki_protected()
+
+    @lowlevel.enable_ki_protection
+    def protected(generator):
+        return next(generator)
+
+    async def main():
+        generator = generate()
+        return next(generator), protected(generator), next(generator)
+
+    assert uringtrio.run(main) == (False, True, False)
+
+
+def test_interrupt_in_a_finalizer_waits_for_the_next_checkpoint(record):
+    class Finalized:
+        def __del__(self):
+            interrupt()
+            record("finalized in full")
+
+    async def main():
+        Finalized()
+        record("goes on")
+        with pytest.raises(KeyboardInterrupt):
+            await lowlevel.checkpoint()
+
+    run_whole(main)
+
+    assert record.events == ["finalized in full", "goes on"]
+
+
+def test_everything_is_protected_outside_of_a_run_and_in_its_own_tasks():
+    assert lowlevel.currently_ki_protected()
+
+    async def system(seen):
+        seen.append(lowlevel.currently_ki_protected())
+
+    async def main():
+        seen = []
+        lowlevel.spawn_system_task(system, seen)
+        token = lowlevel.current_trio_token()
+        token.run_sync_soon(lambda: seen.append(lowlevel.currently_ki_protected()))
+        await lowlevel.checkpoint()
+        await lowlevel.checkpoint()
+        return seen, lowlevel.currently_ki_protected()
+
+    assert uringtrio.run(main) == ([True, True], False)
 
 
 # What is installed, and that it is taken back.

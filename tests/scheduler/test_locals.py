@@ -157,3 +157,36 @@ def test_values_go_with_their_run():
         assert reference() is None
     finally:
         gc.enable()
+
+
+def test_values_are_kept_for_callbacks_and_hosts_too():
+    var = lowlevel.RunVar("var")
+
+    async def main():
+        var.set("value")
+        seen = []
+        done = uringtrio.Event()
+        token = lowlevel.current_trio_token()
+        token.run_sync_soon(lambda: seen.append(var.get()))
+        token.run_sync_soon(done.set)
+        await done.wait()
+        return seen
+
+    assert uringtrio.run(main) == ["value"]
+
+
+def test_token_of_another_run_brings_back_what_that_run_had():
+    var = lowlevel.RunVar("var", "default")
+    tokens = []
+
+    async def first():
+        tokens.append(var.set("of the first run"))
+
+    async def second():
+        var.set("of the second run")
+        var.reset(tokens[0])
+        return var.get()
+
+    uringtrio.run(first)
+
+    assert uringtrio.run(second) == "default"

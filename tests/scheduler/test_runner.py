@@ -1,6 +1,8 @@
 """System tasks, statistics, and the tasks every run has."""
 
 import contextvars
+import gc
+import warnings
 from math import inf
 
 import pytest
@@ -225,3 +227,26 @@ def test_io_statistics_count_ops_and_cancels(settle):
             assert after.cqes > before.cqes
 
     uringtrio.run(main)
+
+
+def test_crashed_run_does_not_complain_of_tasks_that_never_began(leftovers):
+    """Up to 0.1.0 each of them was "never awaited", which hid the one message that mattered."""
+    leftovers.allowed = True
+
+    async def main():
+        def fail(_raise_cancel):
+            raise LookupError
+
+        async with uringtrio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(lowlevel.checkpoint)
+            nursery.cancel_scope.cancel()
+            await lowlevel.wait_task_rescheduled(fail)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(uringtrio.TrioInternalError):
+            uringtrio.run(main)
+        gc.collect()
+
+    assert [str(warning.message) for warning in caught] == []

@@ -314,3 +314,46 @@ def test_reschedule_twice_is_an_error_of_the_second_call(settle):
             nursery.cancel_scope.cancel()
 
     uringtrio.run(main)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_cancelled_checkpoint_keeps_the_context_of_what_follows(settle, late):
+    """It was thrown into the coroutine, which put another exception in the place of the context."""
+
+    async def clean_up():
+        try:
+            await lowlevel.checkpoint()
+        finally:
+            raise KeyError
+
+    async def cancelled(scope):
+        with scope:
+            try:
+                int("no number")
+            except ValueError:
+                with pytest.raises(KeyError) as caught:
+                    await clean_up()
+                return caught.value.__context__
+        return None
+
+    async def main():
+        scope = uringtrio.CancelScope()
+        if not late:
+            scope.cancel()
+            return await cancelled(scope)
+
+        async def keep():
+            contexts.append(await cancelled(scope))
+
+        contexts = []
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(keep)
+            # Between the yield and the next step, in one order of the two; before, in the other.
+            await lowlevel.checkpoint()
+            scope.cancel()
+            await settle()
+        return contexts[0]
+
+    context = uringtrio.run(main)
+    assert isinstance(context, uringtrio.Cancelled)
+    assert isinstance(context.__context__, ValueError)

@@ -174,4 +174,6 @@ class Op(ABC):
         if self.id and self.interruption is None:
             self.interruption = interruption
             task._runner.driver.cancel(self)
+            # It may be the host of a guest run that cancels, while a thread waits for the driver.
+            task._runner.end_sleep()
         return False

@@ -58,6 +58,7 @@ DEADLINE = CancelReason("deadline")
 MISNESTED = CancelReason("unknown", "misnesting")
 
 
+@final
 class CancelScope(Sealed):
     """A `with` block that can be cancelled: by `cancel()`, or by its deadline.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, TypeVarTuple, final
 
 from uringtrio._abc import Sealed
 from uringtrio._errors import RunFinishedError
@@ -16,6 +16,8 @@ from .traps import CHECKPOINT, Abort, wait_task_rescheduled
 if TYPE_CHECKING:
     from .runner import Runner
     from .task import Task
+
+Ts = TypeVarTuple("Ts")
 
 Call = tuple[Callable[..., object], tuple[object, ...]]
 
@@ -133,7 +135,7 @@ class TrioToken(Sealed):
         self._entry = entry
 
     def run_sync_soon(
-        self, sync_fn: Callable[..., object], *args: object, idempotent: bool = False
+        self, sync_fn: Callable[[*Ts], object], *args: *Ts, idempotent: bool = False
     ) -> None:
         """Call `sync_fn(*args)` soon in the run's thread. Safe in any thread and signal handler.
 

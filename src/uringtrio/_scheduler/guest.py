@@ -20,7 +20,7 @@ from __future__ import annotations
 import select
 import warnings
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import outcome
 import sniffio
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from uringtrio._drivers.driver import Driver
     from uringtrio._ops.op import Op
     from uringtrio._ring.options import RingOptions
+
+T = TypeVar("T")
 
 # The first turn makes the run's own tasks, and must not run code of the user's.
 SETUP_TURNS = 1
@@ -152,10 +154,10 @@ class _Guest:
 
 
 def start_guest_run(  # noqa: PLR0913  # Trio's arguments, and two of our own
-    async_fn: Callable[..., Awaitable[Any]],
-    *args: Any,
+    async_fn: Callable[..., Awaitable[T]],
+    *args: object,
     run_sync_soon_threadsafe: Callable[[Callable[[], object]], object],
-    done_callback: Callable[[outcome.Outcome[Any]], object],
+    done_callback: Callable[[outcome.Outcome[T]], object],
     run_sync_soon_not_threadsafe: Callable[[Callable[[], object]], object] | None = None,
     host_uses_signal_set_wakeup_fd: bool = False,
     driver: str | Driver | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 from uringtrio._abc import Sealed
 
@@ -43,7 +43,7 @@ class RunVarToken(Generic[T], Sealed):  # noqa: PYI059  # Sealed does not call G
     def __init__(
         self,
         var: RunVar[T] | None = None,
-        previous: T | Literal[_Missing.MISSING] = _MISSING,
+        previous: T | _Missing = _MISSING,
     ) -> None:
         if var is None:
             raise TypeError(
@@ -68,14 +68,14 @@ class RunVar(Generic[T], Sealed):  # noqa: PYI059  # Sealed does not call Generi
 
     __slots__ = ("__weakref__", "_default", "_name")
 
-    def __init__(self, name: str, default: T | Literal[_Missing.MISSING] = _MISSING) -> None:
+    def __init__(self, name: str, default: T | _Missing = _MISSING) -> None:
         self._name = name
         self._default = default
 
     def __repr__(self) -> str:
         return f"<RunVar name={self._name!r}>"
 
-    def get(self, default: T | Literal[_Missing.MISSING] = _MISSING) -> T:
+    def get(self, default: T | _Missing = _MISSING) -> T:
         """Return the value in this run.
 
         Args:
@@ -86,7 +86,7 @@ class RunVar(Generic[T], Sealed):  # noqa: PYI059  # Sealed does not call Generi
             RuntimeError: called outside of a run.
         """
         values: dict[RunVar[Any], Any] = _runner().run_vars
-        value: T | Literal[_Missing.MISSING] = values.get(self, default)
+        value: T | _Missing = values.get(self, default)
         if value is _MISSING:
             value = self._default
         if value is _MISSING:

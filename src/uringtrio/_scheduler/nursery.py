@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar, TypeVarTuple, final
 
 from uringtrio._abc import Sealed
 from uringtrio._errors import Cancelled, TrioDeprecationWarning, TrioInternalError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .task import Task
 
 T_contra = TypeVar("T_contra", contravariant=True)
+Ts = TypeVarTuple("Ts")
 
 CLOSED_MESSAGE = "Nursery is closed to new arrivals"
 
@@ -133,7 +134,7 @@ class Nursery(Sealed):
                 "uringtrio.Nursery has no public constructor: "
                 "use `async with uringtrio.open_nursery() as nursery`"
             )
-        self.cancel_scope = cancel_scope
+        self.cancel_scope: CancelScope = cancel_scope
         self._parent_task = parent_task
         self._strict = strict
         self._children: set[Task] = set()
@@ -157,7 +158,7 @@ class Nursery(Sealed):
         return self._parent_task
 
     def start_soon(
-        self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None
+        self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object = None
     ) -> None:
         """Start `async_fn(*args)` as a task in this nursery; it first runs after this returns.
 
@@ -177,7 +178,7 @@ class Nursery(Sealed):
         self._parent_task._runner.spawn(async_fn, args, self, name)
 
     async def start(
-        self, async_fn: Callable[..., Awaitable[Any]], *args: Any, name: object = None
+        self, async_fn: Callable[..., Awaitable[object]], *args: object, name: object = None
     ) -> Any:
         """Start `async_fn(*args, task_status=...)` and wait until it calls `started`.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import inspect
 from dataclasses import dataclass
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from sniffio import thread_local as sniffio_library
 
@@ -25,11 +26,15 @@ from .parking import break_lots_of
 from .task import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from uringtrio._abc import Clock
     from uringtrio._drivers.driver import Driver, IOStatistics
 
     from .instruments import Instruments
     from .locals import RunVar
+
+Ts = TypeVarTuple("Ts")
 
 # What sniffio detects.
 LIBRARY = "uringtrio"
@@ -235,9 +240,13 @@ class Runner:
         if nursery is None:
             self.init_task = None
             self.tell("task_exited", task)
-            if error is not None:
+            if error is None:
+                return
+            try:
                 raise error
-            return
+            finally:
+                # The traceback refers to this frame, which must not refer back.
+                del error
         if nursery.cancel_scope._task is None:
             error = _surrounding_scope_is_gone(task, error)
         if task is self.main_task:
@@ -286,7 +295,14 @@ class Runner:
     def close(self) -> None:
         """Let go of everything that refers back here, so that a finished run is freed at once."""
         self.is_over = True
-        self.main_task = self.init_task = self.system_nursery = self.entry_nursery = None
+        for queue in (self.runq, self.spare_runq):
+            # Only a crash leaves tasks in them; of those that never began Python would warn.
+            for task in queue:
+                if inspect.getcoroutinestate(task.coro) == inspect.CORO_CREATED:
+                    task.coro.close()
+            queue.clear()
+        self.task = self.main_task = self.init_task = None
+        self.system_nursery = self.entry_nursery = None
         self.entry.close()
         self.run_vars.clear()
         self.idle = None
@@ -326,8 +342,8 @@ def _surrounding_scope_is_gone(task: Task, error: BaseException | None) -> BaseE
 
 
 def spawn_system_task(
-    async_fn: AsyncFn,
-    *args: Any,
+    async_fn: Callable[[*Ts], Awaitable[object]],
+    *args: *Ts,
     name: object = None,
     context: contextvars.Context | None = None,
 ) -> Task:

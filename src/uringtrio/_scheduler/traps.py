@@ -49,15 +49,15 @@ FOREIGN_LOOP_ADVICE = (
 class _Checkpoint:
     """Lets other tasks run; raises if the task is cancelled. One object serves every task."""
 
-    __slots__ = ("_yields",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._yields = (self,)
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        # A tuple's iterator yields once without a Python frame: 20 ns less than a generator
-        # (benchmarks/scheduler.py, checkpoint).
-        return iter(self._yields)  # type: ignore[return-value]  # it yields once, as one would
+    def __await__(self) -> Generator[_Checkpoint, Thrown | None, None]:
+        # A tuple's iterator would do without a frame, and without 20 ns. But then the Cancelled
+        # had to be thrown from outside, which changes the `__context__` of whatever is raised
+        # because of it, as `Thrown` says.
+        thrown = yield self
+        if thrown is not None:
+            raise thrown.take()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {FOREIGN_LOOP_ADVICE}>"
@@ -65,14 +65,14 @@ class _Checkpoint:
     def arm(self, task: Task) -> None:
         task.custom_sleep_data = None
         if task._scope._effectively_cancelled or task._ki_pending:
-            task._throw(task._interruption().exception())
+            task._interrupt_now()
         else:
             task._parked = self
             task._runner.runq.append(task)
 
     def abort(self, task: Task, interruption: Interruption) -> bool:
         # Cancelled between the yield and the next step: the task is runnable already.
-        task._error = interruption.exception()
+        task._value = Thrown(interruption.exception())
         return False
 
 
@@ -177,7 +177,7 @@ class _SleepForever:
     def __repr__(self) -> str:
         return f"<uringtrio.sleep_forever(): {FOREIGN_LOOP_ADVICE}>"
 
-    def __await__(self) -> Generator[_SleepForever, Thrown | None, None]:
+    def __await__(self) -> Generator[_SleepForever, Thrown | None, NoReturn]:
         thrown = yield self
         if thrown is None:
             raise RuntimeError("sleep_forever() was woken by reschedule(), which is not for it")
@@ -212,6 +212,11 @@ class SleepUntil:
         thrown = yield self
         if thrown is not None:
             raise thrown.take()
+        task = self._task
+        assert task is not None
+        if task._scope._effectively_cancelled:
+            # Both have come to pass, in whichever order: as in Trio, the cancellation counts.
+            raise task._interruption().exception()
 
     def arm(self, task: Task) -> None:
         if task._scope._effectively_cancelled or task._ki_pending:
@@ -314,6 +319,8 @@ async def permanently_detach_coroutine_object(final_outcome: outcome.Outcome[Any
 
     Raises:
         RuntimeError: the task has open nurseries.
+
+    Checkpoint: never; the task has ended.
     """
     task = get_task("uringtrio.lowlevel.permanently_detach_coroutine_object()")
     if task._nurseries:
@@ -331,6 +338,8 @@ async def temporarily_detach_coroutine_object(abort_func: AbortFn) -> Any:
     Returns:
         What the next `send` into the coroutine brings. To come back,
         call `reattach_detached_coroutine_object`.
+
+    Checkpoint: always.
     """
     return await _Wait(abort_func)
 
@@ -356,6 +365,8 @@ async def reattach_detached_coroutine_object(task: Task, yield_value: object) ->
 
     Raises:
         RuntimeError: the coroutine that calls this is not that of `task`.
+
+    Checkpoint: schedules, but is no cancellation point.
     """
     # The types say Coroutine, which has no `cr_running`.
     if not getattr(task.coro, "cr_running", False):
