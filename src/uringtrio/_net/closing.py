@@ -23,8 +23,11 @@ def close_after(fd: int, ops: Sequence[Op]) -> None:
             op.interruption = _Closing(ops_left, None)
             # Not through the op's waiter, which may have been destroyed. Outside of a run nothing
             # is in flight.
-            assert CURRENT.runner is not None
-            CURRENT.runner.driver.cancel(op)
+            runner = CURRENT.runner
+            assert runner is not None
+            runner.driver.cancel(op)
+            # It may be the host of a guest run that closes, while a thread waits for the driver.
+            runner.end_sleep()
         else:
             # It is being cancelled already; that decides what its task gets.
             op.interruption = _Closing(ops_left, before)
@@ -43,7 +46,7 @@ class _Closing:
     def exception(self) -> BaseException:
         if self._before is not None:
             return self._before.exception()
-        return ClosedResourceError("another task closed this socket")
+        return ClosedResourceError("another task closed this descriptor")
 
     def ended(self) -> None:
         self._ops_left[1] -= 1

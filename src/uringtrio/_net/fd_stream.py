@@ -39,8 +39,6 @@ class FdStream(Sealed, Stream):
     __slots__ = ("__weakref__", "_fd", "_reading", "_was_blocking", "_writing")
 
     def __init__(self, fd: int) -> None:
-        # Before anything can fail, so that `__del__` finds it.
-        self._fd = -1
         if not isinstance(fd, int):
             raise TypeError(f"file descriptor must be an int, not {fd!r}")
         self._was_blocking = os.get_blocking(fd)
@@ -50,7 +48,9 @@ class FdStream(Sealed, Stream):
         self._writing: Op | None = None
 
     def __del__(self) -> None:
-        self.close()
+        # Without it the construction failed, and the descriptor is not ours.
+        if hasattr(self, "_fd"):
+            self.close()
 
     def _check_open(self) -> int:
         if self._fd == -1:
@@ -98,6 +98,8 @@ class FdStream(Sealed, Stream):
             raise ValueError(f"max_bytes must be at least 1, not {max_bytes!r}")
         buffer = bytearray(max_bytes)
         self._reading = op = Read(fd, buffer)
+        # The descriptor does not block: try before waiting, which a sending end never ends.
+        op.arms_first = False
         try:
             count = await op
         except OSError as exc:

@@ -118,3 +118,5 @@ def notify_closing(fd: int | HasFileno) -> None:
         if op is not None and op.id and op.interruption is None:
             op.interruption = _Closing()
             runner.driver.cancel(op)
+            # It may be the host of a guest run that closes, while a thread waits for the driver.
+            runner.end_sleep()
