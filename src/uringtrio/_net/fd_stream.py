@@ -93,9 +93,9 @@ class FdStream(Sealed, Stream):
         if max_bytes is None:
             max_bytes = DEFAULT_RECEIVE_BYTES
         elif not isinstance(max_bytes, int):
-            raise TypeError(f"max_bytes must be an int of at least 1, not {max_bytes!r}")
+            raise TypeError(f"max_bytes must be integer >= 1, not {max_bytes!r}")
         elif max_bytes < 1:
-            raise ValueError(f"max_bytes must be at least 1, not {max_bytes!r}")
+            raise ValueError(f"max_bytes must be integer >= 1, not {max_bytes!r}")
         buffer = bytearray(max_bytes)
         self._reading = op = Read(fd, buffer)
         # The descriptor does not block: try before waiting, which a sending end never ends.
@@ -104,7 +104,7 @@ class FdStream(Sealed, Stream):
             count = await op
         except OSError as exc:
             raise self._as_stream_error(exc, fd) from exc
-        return bytes(buffer[:count])
+        return bytes(memoryview(buffer)[:count])
 
     def _as_stream_error(self, exc: OSError, fd: int) -> Exception:
         if exc.errno == errno.EBADF or self._fd == -1:

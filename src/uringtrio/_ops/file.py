@@ -99,7 +99,7 @@ class Write(Op):
 
     def perform(self) -> int:
         data, _ = self.pins
-        if self._offset < 0 and self.interest:
+        if self._offset < 0 and self.interest and self.arms_first:
             # Readiness promises room for this much; more would block on a blocking descriptor.
             return os.write(self.fd, memoryview(data).cast("B")[: select.PIPE_BUF])
         if self._offset < 0:
