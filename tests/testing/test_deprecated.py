@@ -1,33 +1,32 @@
-"""Names that are pytest's now."""
+"""Names that warn, and name what to use instead."""
 
 import builtins
-import importlib
 
 import pytest
 
+import uringtrio
 from uringtrio import testing
 
 
 @pytest.mark.parametrize(("name", "new_name"), [("RaisesGroup", "RaisesGroup"),
                                                 ("Matcher", "RaisesExc")])  # fmt: skip
-def test_deprecated_name_warns_and_is_pytests(name, new_name):
-    if not hasattr(pytest, new_name):
-        pytest.skip("pytest has it since 8.4")
-    with pytest.warns(DeprecationWarning, match=rf"use pytest\.{new_name} instead") as warned:
+def test_deprecated_name_warns_and_works(name, new_name):
+    with pytest.warns(
+        uringtrio.TrioDeprecationWarning, match=rf"use pytest\.{new_name} instead"
+    ) as warned:
         found = getattr(testing, name)
 
-    assert found is getattr(pytest, new_name)
+    assert (found.__module__, found.__name__) == ("uringtrio.testing", name)
     assert warned[0].filename == __file__
 
 
-def test_without_pytest_the_error_names_the_remedy(monkeypatch):
-    def no_pytest(name):
-        raise ImportError(name)
+def test_deprecated_name_may_be_imported():
+    with pytest.warns(uringtrio.TrioDeprecationWarning, match=r"use pytest\.RaisesGroup") as warned:
+        from uringtrio.testing import RaisesGroup  # noqa: PLC0415  # it warns
 
-    monkeypatch.setattr(importlib, "import_module", no_pytest)
-
-    with pytest.raises(AttributeError, match="install pytest"):
-        _ = testing.Matcher
+    assert warned[0].filename == __file__
+    with RaisesGroup(ValueError):
+        raise ExceptionGroup("", [ValueError()])
 
 
 def test_other_names_do_not_exist():

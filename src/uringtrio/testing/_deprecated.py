@@ -1,32 +1,33 @@
-"""Names that Trio still has and warns of: they are pytest's now."""
+"""Names that Trio still has and warns of: pytest has what they do."""
 
 from __future__ import annotations
 
-import importlib
 import warnings
 
-# What each name stands for in pytest (8.4 or later), where its behaviour comes from Trio's.
+from uringtrio._errors import TrioDeprecationWarning
+from uringtrio._public import adopt
+
+from ._matcher import Matcher
+from ._raises_group import RaisesGroup
+
+DEPRECATED = {"RaisesGroup": RaisesGroup, "Matcher": Matcher}
+# What each of them is in pytest 8.4 or later.
 IN_PYTEST = {"RaisesGroup": "RaisesGroup", "Matcher": "RaisesExc"}
+
+adopt("uringtrio.testing", {**DEPRECATED})
 
 
 def __getattr__(name: str) -> object:
-    """Return what `uringtrio.testing` does not export: a deprecated name, from pytest.
+    """Return what `uringtrio.testing` does not export: a deprecated name.
 
     Raises:
-        AttributeError: there is no such name, or no pytest that has it.
+        AttributeError: there is no such name.
     """
-    if name not in IN_PYTEST:
+    if name not in DEPRECATED:
         raise AttributeError(f"module 'uringtrio.testing' has no attribute {name!r}")
-    new_name = IN_PYTEST[name]
-    try:
-        found: object = getattr(importlib.import_module("pytest"), new_name)
-    except ImportError as exc:
-        raise AttributeError(
-            f"uringtrio.testing.{name} is pytest.{new_name}: install pytest 8.4 or later"
-        ) from exc
     warnings.warn(
-        f"uringtrio.testing.{name} is deprecated; use pytest.{new_name} instead",
-        DeprecationWarning,
+        f"uringtrio.testing.{name} is deprecated; use pytest.{IN_PYTEST[name]} instead",
+        TrioDeprecationWarning,
         stacklevel=2,
     )
-    return found
+    return DEPRECATED[name]
