@@ -1,0 +1,1 @@
+"""Child processes: starting them, their pipes, the notice of their exit, supervision."""
