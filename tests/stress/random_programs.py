@@ -43,7 +43,7 @@ def check(seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--driver", choices=("io_uring", "epoll"), default="io_uring")
+    parser.add_argument("--driver", default="io_uring")
     parser.add_argument("--count", type=int, default=20_000, help="how many programs")
     parser.add_argument("--seed", type=int, default=0, help="of the first one")
     parser.add_argument("--features", action="store_true", help="print what they met with")

@@ -55,6 +55,10 @@ def test_ten_thousand_connections_are_held_and_served(driver_name):
     run_script("many_connections.py", driver_name, limit_seconds=120)
 
 
+def test_random_programs_do_the_same_as_on_trio(driver_name):
+    run_script("random_programs.py", driver_name, "--count", "20000", limit_seconds=900)
+
+
 def test_small_ring_and_many_streams():
     """More streams than the queues hold, so that both are full all the time."""
     report = uringtrio.probe()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+from random import Random
 from time import perf_counter
 
 from uringtrio._abc import Clock
@@ -18,7 +18,8 @@ class SystemClock(Clock):
     __slots__ = ("_offset",)
 
     def __init__(self) -> None:
-        self._offset = random.uniform(10_000, 1_000_000)
+        # A generator of its own: the program may have seeded the one of the module `random`.
+        self._offset = Random().uniform(10_000, 1_000_000)
 
     def start_clock(self) -> None:
         pass  # The system's clock is always running.

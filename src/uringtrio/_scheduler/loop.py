@@ -7,8 +7,9 @@ something with an `arm` method; that decides what happens to the task.
 
 from __future__ import annotations
 
-import random
+import sys
 from math import inf
+from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import sniffio
@@ -41,6 +42,8 @@ Ts = TypeVarTuple("Ts")
 # With tasks runnable and nothing submitted, the driver is asked in one of this many turns: often
 # enough for I/O not to starve, seldom enough to cost nothing (benchmarks/scheduler.py, checkpoint).
 POLL_EVERY = 16
+# Not the generator of the module `random`: a program that seeds that expects all of its numbers.
+ORDER = Random()
 # A day, as in Trio. A wait that ends early only costs a turn.
 WAIT_MAX_SECONDS = 86400.0
 
@@ -265,7 +268,7 @@ def run_tasks(  # noqa: C901, PLR0912, PLR0915  # hot: a helper is a call for ea
         batch = runner.runq
         runner.runq, runner.spare_runq = runner.spare_runq, batch
         # No program may come to rely on an order (Trio's promise); two orders are enough for that.
-        if len(batch) > 1 and random.random() < 0.5:
+        if len(batch) > 1 and ORDER.random() < 0.5:
             batch.reverse()
         for task in batch:
             runner.task = task
@@ -320,3 +323,11 @@ def _refuse_foreign(task: Task, yielded: object) -> None:
             "uringtrio can only run awaitables of its own"
         )
     )
+
+
+def register_with_hypothesis() -> None:
+    """Let hypothesis seed the order of tasks, so that it can repeat its examples.
+
+    The entry point `hypothesis` names this function; hypothesis calls it when it starts.
+    """
+    sys.modules["hypothesis"].register_random(ORDER)
