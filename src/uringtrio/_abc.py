@@ -1,4 +1,4 @@
-"""The contracts of streams, channels, listeners and clocks: abstract classes without code."""
+"""The contracts of streams, channels, listeners, clocks, resolvers: abstract classes, no code."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from ._errors import EndOfChannel
 
 if TYPE_CHECKING:
+    import socket
     from types import TracebackType
 
 T = TypeVar("T")
@@ -86,6 +87,51 @@ class Instrument:
 
     def after_io_wait(self, timeout: float) -> None:
         """The run has waited; `timeout` is as before."""
+
+
+class HostnameResolver(ABC):
+    """What looks up the names of a run; see `uringtrio.socket.set_custom_hostname_resolver`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: str | bytes | int | None,
+        family: int = 0,
+        type: int = 0,  # noqa: A002  # the standard library's name
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]:
+        """Look up a name, for `uringtrio.socket.getaddrinfo`, whose errors it raises.
+
+        Args:
+            host: the name in its ASCII form, see `uringtrio.lowlevel.encode_hostname`; None is the
+                wildcard or the loopback address. Where host and port are numeric this is not
+                called.
+            port: a number, a service name, or None.
+            family: AF_* to restrict the answers to, 0 for all.
+            type: SOCK_*, likewise.
+            proto: IPPROTO_*, likewise.
+            flags: AI_* flags.
+
+        Returns:
+            Tuples (family, type, proto, canonical name, address), the best first.
+
+        Checkpoint: always.
+        """
+
+    @abstractmethod
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
+        """Look up (host, service) of an address, for `uringtrio.socket.getnameinfo`.
+
+        Args:
+            sockaddr: (host, port) or (host, port, flowinfo, scope_id).
+            flags: NI_* flags.
+
+        Checkpoint: always.
+        """
 
 
 class AsyncResource(ABC):

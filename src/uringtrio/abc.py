@@ -5,6 +5,7 @@ from ._abc import (
     Channel as Channel,
     Clock as Clock,
     HalfCloseableStream as HalfCloseableStream,
+    HostnameResolver as HostnameResolver,
     Instrument as Instrument,
     Listener as Listener,
     ReceiveChannel as ReceiveChannel,
@@ -13,6 +14,7 @@ from ._abc import (
     SendStream as SendStream,
     Stream as Stream,
 )
+from ._net.socket_type import SocketFactory as SocketFactory
 from ._public import adopt as _adopt
 
 _adopt(__name__, globals())

@@ -8,10 +8,16 @@ from __future__ import annotations
 import socket as _stdlib
 from typing import TYPE_CHECKING
 
-from ._net.address import getaddrinfo as getaddrinfo
+from ._net.resolver import (
+    getaddrinfo as getaddrinfo,
+    getnameinfo as getnameinfo,
+    getprotobyname as getprotobyname,
+    set_custom_hostname_resolver as set_custom_hostname_resolver,
+)
 from ._net.socket import (
     from_stdlib_socket as from_stdlib_socket,
     fromfd as fromfd,
+    set_custom_socket_factory as set_custom_socket_factory,
     socket as socket,
     socketpair as socketpair,
 )

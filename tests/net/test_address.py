@@ -7,7 +7,7 @@ import pytest
 
 import uringtrio
 from uringtrio import socket
-from uringtrio._net import address as module
+from uringtrio._net import resolver as module
 from uringtrio._net.address import resolve
 
 
@@ -30,7 +30,7 @@ def test_names_are_looked_up_in_a_thread(run, monkeypatch):
     real = stdlib.getaddrinfo
 
     def lookup(host, port, family=0, kind=0, proto=0, flags=0):
-        if host == "name.example" and not flags & socket.AI_NUMERICHOST:
+        if host == b"name.example" and not flags & socket.AI_NUMERICHOST:
             threads.append(threading.current_thread())
             host = "127.0.0.1"
         return real(host, port, family, kind, proto, flags)
@@ -91,13 +91,18 @@ def test_unresolvable_name_raises_gaierror(run):
     ("family", "given", "expected"),
     [
         (socket.AF_INET, ("127.0.0.1", 80), ("127.0.0.1", 80)),
-        (socket.AF_INET, ("", 80), ("0.0.0.0", 80)),
+        (socket.AF_INET, ("", 80), ("127.0.0.1", 80)),
         (socket.AF_INET, ("<broadcast>", 80), ("255.255.255.255", 80)),
         (socket.AF_INET, ("localhost", 80), ("127.0.0.1", 80)),
         (socket.AF_INET, ("127.0.0.1", "80"), ("127.0.0.1", 80)),
         (socket.AF_INET6, ("::1", 80, 7), ("::1", 80, 7)),
         (socket.AF_INET6, ("::1", 80, 7, 1), ("::1", 80, 7, 1)),
-        (socket.AF_INET6, ("", 80), ("::", 80)),
+        (socket.AF_INET6, ("", 80), ("::1", 80)),
+        (socket.AF_INET6, (None, 80), ("::1", 80)),
+        (socket.AF_INET6, ("fe80::1%lo", 80), ("fe80::1", 80, 0, 1)),
+        (socket.AF_INET6, ("fe80::1%lo", 80, 7), ("fe80::1", 80, 7, 1)),
+        (socket.AF_INET6, ("fe80::1%lo", 80, 7, 5), ("fe80::1", 80, 7, 5)),
+        (socket.AF_INET6, ("fe80::1", 80, 0, 1), ("fe80::1", 80, 0, 1)),
         (socket.AF_UNIX, "/a/path", "/a/path"),
         (socket.AF_UNIX, b"\0abstract", b"\0abstract"),
     ],
@@ -109,6 +114,31 @@ def test_addresses_are_made_numeric(run, family, given, expected):
             return found[: len(expected)] if isinstance(found, tuple) else found
 
     assert run(main) == expected
+
+
+@pytest.mark.parametrize(
+    ("family", "given", "expected"),
+    [
+        (socket.AF_INET, ("", 80), ("0.0.0.0", 80)),
+        (socket.AF_INET, (None, 80), ("0.0.0.0", 80)),
+        (socket.AF_INET6, ("", 80), ("::", 80)),
+    ],
+)
+def test_no_host_is_the_wildcard_where_it_is_to_bind_to(run, family, given, expected):
+    async def main():
+        with stdlib.socket(family) as sock:
+            found = await resolve(sock, given, local=True)
+            return found[:2]
+
+    assert run(main) == expected
+
+
+def test_addresses_of_other_families_are_passed_on_as_they_are(run):
+    async def main():
+        with stdlib.socket(socket.AF_NETLINK, socket.SOCK_RAW) as sock:
+            return await resolve(sock, (0, 0), local=False)
+
+    assert run(main) == (0, 0)
 
 
 def test_mapped_addresses_go_where_the_socket_allows_them(run):

@@ -9,7 +9,7 @@ import socket as stdlib
 import pytest
 
 import uringtrio
-from uringtrio import lowlevel, socket
+from uringtrio import abc, lowlevel, socket
 
 
 async def echo(stream):
@@ -183,6 +183,120 @@ def test_port_and_backlog_are_checked_at_the_call(run):
     run(main)
 
 
+def test_port_is_shared_with_those_who_say_so_as_well(run):
+    async def main():
+        (first,) = await uringtrio.open_tcp_listeners(0, host="127.0.0.1", reuse_port=True)
+        async with first:
+            port = port_of(first)
+            (second,) = await uringtrio.open_tcp_listeners(port, host="127.0.0.1", reuse_port=True)
+            async with second:
+                assert port_of(second) == port
+                with pytest.raises(OSError, match="in use"):
+                    await uringtrio.open_tcp_listeners(port, host="127.0.0.1")
+                accepted = []
+
+                async def accept(listener):
+                    while True:
+                        async with await listener.accept():
+                            accepted.append(listener)
+
+                async with uringtrio.open_nursery() as nursery:
+                    nursery.start_soon(accept, first)
+                    nursery.start_soon(accept, second)
+                    # One in 2 ** 64 times they all fall to one.
+                    for _ in range(64):
+                        stream = await uringtrio.open_tcp_stream("127.0.0.1", port)
+                        assert await stream.receive_some() == b""
+                        await stream.aclose()
+                    nursery.cancel_scope.cancel()
+                assert set(accepted) == {first, second}
+
+    run(main)
+
+
+def test_fastopen_is_the_length_of_its_queue(run):
+    async def main():
+        for given, expected in ((None, 0), (5, 5), (0, 0)):
+            (listener,) = await uringtrio.open_tcp_listeners(0, host="127.0.0.1", fastopen=given)
+            async with listener:
+                assert (
+                    listener.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN) == expected
+                )
+        with pytest.raises(TypeError, match="fastopen must be an int or None"):
+            await uringtrio.open_tcp_listeners(0, fastopen="5")
+
+    run(main)
+
+
+class ListeningSocket(socket.SocketType):
+    type = socket.SOCK_STREAM
+    family = socket.AF_INET
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+        self.is_closed = False
+        self.options = []
+
+    def setsockopt(self, *args):
+        self.options.append(args)
+
+    def getsockopt(self, *_args):
+        return 1
+
+    async def bind(self, _address):
+        await lowlevel.checkpoint()
+
+    def listen(self, backlog):
+        self.backlog = backlog
+        if self.error is not None:
+            raise self.error
+
+    def close(self):
+        self.is_closed = True
+
+
+class ListeningFactory(abc.SocketFactory):
+    """Makes sockets whose `listen` raises the given errors."""
+
+    def __init__(self, *errors):
+        self.errors = list(errors)
+        self.made = []
+
+    def socket(self, *_args):
+        self.made.append(ListeningSocket(self.errors.pop(0)))
+        return self.made[-1]
+
+
+def test_sockets_of_a_custom_factory_are_listened_on(run):
+    async def main():
+        factory = ListeningFactory(None, None, None)
+        socket.set_custom_socket_factory(factory)
+        for given, expected in ((None, 0xFFFF), (10**6, 0xFFFF), (7, 7)):
+            (listener,) = await uringtrio.open_tcp_listeners(0, host="127.0.0.1", backlog=given)
+            assert listener.socket is factory.made[-1]
+            assert listener.socket.backlog == expected
+            assert (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1) in listener.socket.options
+
+    run(main)
+
+
+def test_failure_of_one_address_closes_all_and_keeps_what_it_was(run):
+    class OddError(OSError):
+        pass
+
+    async def main():
+        for error in (OddError("odd"), KeyError("odd")):
+            factory = ListeningFactory(None, error)
+            socket.set_custom_socket_factory(factory)
+            with pytest.raises(type(error), match="odd") as caught:
+                await uringtrio.open_tcp_listeners(0)
+            assert caught.value is error
+            assert [sock.is_closed for sock in factory.made] == [True, True]
+
+    run(main)
+
+
 def test_unresolvable_host_is_a_gaierror(run):
     async def main():
         with pytest.raises(stdlib.gaierror):
@@ -192,6 +306,27 @@ def test_unresolvable_host_is_a_gaierror(run):
 
 
 # Servers.
+
+
+def test_options_of_the_server_are_those_of_its_listeners(run):
+    async def main():
+        async with uringtrio.open_nursery() as nursery:
+            (listener,) = await nursery.start(
+                lambda task_status: uringtrio.serve_tcp(
+                    echo,
+                    0,
+                    host="127.0.0.1",
+                    backlog=3,
+                    reuse_port=True,
+                    fastopen=4,
+                    task_status=task_status,
+                )
+            )
+            assert listener.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+            assert listener.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN) == 4
+            nursery.cancel_scope.cancel()
+
+    run(main)
 
 
 def test_server_serves_many_and_closes_everything_when_cancelled(run):

@@ -5,6 +5,7 @@ import socket as stdlib
 
 import pytest
 
+import uringtrio
 from uringtrio import socket
 
 
@@ -36,6 +37,13 @@ def test_fromfd_duplicates():
             assert sock.fileno() != plain.fileno()
             assert os.get_blocking(sock.fileno()) is False
         plain.getsockname()
+
+
+def test_descriptors_are_asked_what_they_are():
+    with stdlib.socket(stdlib.AF_INET6, stdlib.SOCK_DGRAM) as plain:
+        with socket.fromfd(plain.fileno(), socket.AF_INET, socket.SOCK_STREAM) as sock:
+            assert (sock.family, sock.type) == (socket.AF_INET6, socket.SOCK_DGRAM)
+            assert sock.proto == plain.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
 
 
 def test_from_stdlib_socket_takes_over_exactly_the_standard_librarys():
@@ -123,6 +131,18 @@ def test_options_can_be_set_and_read():
         assert sock.get_inheritable() is False
         sock.set_inheritable(True)
         assert sock.get_inheritable() is True
+
+
+def test_value_of_an_option_goes_with_a_length_or_without():
+    left, right = socket.socketpair()
+    stream = uringtrio.SocketStream(right)
+    with left, right:
+        for setsockopt in (left.setsockopt, stream.setsockopt):
+            for value, length in ((1, 4), (b"1234", 4)):
+                with pytest.raises(TypeError, match="invalid value for argument 'value'"):
+                    setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, value, length)
+            with pytest.raises(TypeError, match="invalid value for argument 'value': None"):
+                setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, None)
 
 
 def test_there_is_nothing_that_would_block():

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import idna
 import outcome
 import pytest
 import sniffio
@@ -185,7 +186,7 @@ def readable_path(tmp_path_factory):
     """Return import paths that any user can read, with the package and what it needs."""
     root = Path(tmp_path_factory.mktemp("readable"))
     ignore = shutil.ignore_patterns("__pycache__")
-    for module in (uringtrio, pytest.importorskip("cffi"), outcome, sniffio):
+    for module in (uringtrio, pytest.importorskip("cffi"), idna, outcome, sniffio):
         source = Path(module.__file__).parent
         shutil.copytree(source, root / source.name, ignore=ignore)
     for name in ("_cffi_backend", "attr", "attrs", "pycparser"):

@@ -1,65 +1,23 @@
-"""Names to addresses: lookups in a thread, numeric ones without."""
+"""Addresses as users give them to numeric ones, which is what system calls take."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uringtrio._ops.sockaddr import UNIX_PATH_MAX
-from uringtrio._scheduler.traps import checkpoint
-from uringtrio._threads import to_thread
 
-AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+from .resolver import getaddrinfo
 
-# What getaddrinfo says to AI_NUMERICHOST when the host is a name.
-NOT_NUMERIC = frozenset({socket.EAI_NONAME, socket.EAI_NODATA, socket.EAI_FAMILY})
-WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # what "" means
+if TYPE_CHECKING:
+    from .socket_type import SocketType
+
 BROADCAST = "255.255.255.255"
 
 
-async def getaddrinfo(
-    host: str | bytes | None,
-    port: str | int | None,
-    family: int = 0,
-    type: int = 0,  # noqa: A002  # the standard library's name
-    proto: int = 0,
-    flags: int = 0,
-) -> list[AddressInfo]:
-    """Look up a name, as `socket.getaddrinfo` does, without blocking other tasks.
-
-    Args:
-        host: a name or a numeric address; None is the wildcard or the loopback address.
-        port: a number, a service name, or None.
-        family: AF_* to restrict the answers to, 0 for all.
-        type: SOCK_*, likewise.
-        proto: IPPROTO_*, likewise.
-        flags: AI_* flags.
-
-    Returns:
-        At least one tuple (family, type, proto, canonical name, address).
-
-    Raises:
-        OSError: `socket.gaierror`, the name cannot be resolved; `errno` is an EAI_* code.
-
-    Checkpoint: always. A cancelled lookup is left to its thread.
-    """
-    try:
-        numeric = socket.getaddrinfo(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
-    except socket.gaierror as exc:
-        if exc.errno not in NOT_NUMERIC or flags & socket.AI_NUMERICHOST:
-            raise
-    else:
-        await checkpoint()
-        return list(numeric)
-    found = await to_thread.run_sync(
-        socket.getaddrinfo, host, port, family, type, proto, flags, abandon_on_cancel=True
-    )
-    return list(found)
-
-
-async def resolve(sock: socket.socket, address: Any, *, local: bool) -> Any:
+async def resolve(sock: socket.socket | SocketType, address: Any, *, local: bool) -> Any:
     """Return `address` in the numeric form that system calls take.
 
     Args:
@@ -75,24 +33,30 @@ async def resolve(sock: socket.socket, address: Any, *, local: bool) -> Any:
     """
     family = sock.family
     if family == socket.AF_UNIX:
-        return _checked_path(address)
-    if family not in WILDCARDS:
+        return checked_path(address)
+    if family not in (socket.AF_INET, socket.AF_INET6):
         return address
     host, port, *rest = _checked(family, address)
-    if _is_numeric(family, host) and isinstance(port, int):
+    if isinstance(port, int) and _is_numeric(family, host):
         return (host, port, *rest)
     flags = socket.AI_PASSIVE if local else 0
     if family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
         flags |= socket.AI_V4MAPPED
     found = await getaddrinfo(host, port, family, sock.type, sock.proto, flags)
     resolved = found[0][4]
-    if rest:
-        return (resolved[0], resolved[1], *rest)
-    return resolved
+    # What the lookup says of flow and scope stands where the user said nothing.
+    given = 2 + len(rest)
+    return (*resolved[:2], *rest, *resolved[given:])
 
 
-def _checked_path(address: Any) -> Any:
-    path = os.fspath(address) if isinstance(address, os.PathLike) else address
+def checked_path(address: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str | bytes:
+    """Return the address of a Unix socket as str or bytes.
+
+    Raises:
+        TypeError: it is no path.
+        OSError: it is too long (ENAMETOOLONG).
+    """
+    path: str | bytes = os.fspath(address)
     # A name in the file system ends with a null byte, one in the abstract space begins with it.
     size = len(os.fsencode(path)) + (path[:1] not in ("\0", b"\0"))
     if size > UNIX_PATH_MAX:
@@ -102,17 +66,18 @@ def _checked_path(address: Any) -> Any:
 
 
 def _checked(family: int, address: Any) -> tuple[Any, ...]:
-    """Return an internet address with the special hosts replaced, or raise ValueError."""
+    """Return an internet address with the special hosts as getaddrinfo(3) has them.
+
+    Raises:
+        ValueError: it has another form.
+    """
     lengths = (2,) if family == socket.AF_INET else (2, 3, 4)
     if not isinstance(address, tuple) or len(address) not in lengths:
         form = "(host, port)" if family == socket.AF_INET else "(host, port, [flowinfo, [scopeid]])"
         raise ValueError(f"address should be a {form} tuple, not {address!r}")
     host, *rest = address
-    if host == "":
-        host = WILDCARDS[socket.AddressFamily(family)]
-    elif host == "<broadcast>":
-        host = BROADCAST
-    return (host, *rest)
+    special = {"": None, "<broadcast>": BROADCAST}
+    return (special.get(host, host), *rest)
 
 
 def _is_numeric(family: int, host: Any) -> bool:

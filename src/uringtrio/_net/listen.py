@@ -14,14 +14,16 @@ from uringtrio._scheduler.nursery import TASK_STATUS_IGNORED, Nursery, TaskStatu
 from uringtrio._scheduler.traps import checkpoint
 from uringtrio._timeouts import sleep
 
-from .address import getaddrinfo
-from .socket import Socket, socket as make_socket
+from .resolver import getaddrinfo
+from .socket import socket as make_socket
 from .socket_type import SocketType
 from .staple import aclose_forcefully
 from .stream import SocketStream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from .unix import SocketFile
 
 ResourceT = TypeVar("ResourceT", bound=AsyncResource)
 
@@ -60,20 +62,20 @@ class SocketListener(Sealed, Listener[SocketStream]):
         socket: the socket.
     """
 
-    __slots__ = ("__weakref__", "socket")
+    __slots__ = ("__weakref__", "_file", "socket")
 
     def __init__(self, socket: SocketType) -> None:
         if not isinstance(socket, SocketType):
             raise TypeError(
                 f"SocketListener needs a socket made by uringtrio.socket, not {socket!r}"
             )
-        if socket.type != stdlib.SOCK_STREAM:  # type: ignore[attr-defined]  # a subclass has it
+        if socket.type != stdlib.SOCK_STREAM:
             raise ValueError("SocketListener requires a SOCK_STREAM socket")
-        self.socket: Any = socket
+        self.socket = socket
+        # See `open_unix_listeners`, which sets it.
+        self._file: SocketFile | None = None
         try:
-            is_listening = socket.getsockopt(  # type: ignore[attr-defined]  # as above
-                stdlib.SOL_SOCKET, stdlib.SO_ACCEPTCONN
-            )
+            is_listening = socket.getsockopt(stdlib.SOL_SOCKET, stdlib.SO_ACCEPTCONN)
         except OSError:
             pass  # Not every implementation has the option.
         else:
@@ -105,15 +107,24 @@ class SocketListener(Sealed, Listener[SocketStream]):
                 return SocketStream(sock)
 
     async def aclose(self) -> None:
-        """Close the socket.
+        """Close the socket, and remove the file of a Unix socket that this package opened.
 
         Checkpoint: always.
         """
+        if self._file is not None:
+            # Not in a thread: closing must not wait, and the name is in the kernel's cache.
+            self._file.remove()
+            self._file = None
         self.socket.close()
         await checkpoint()
 
 
-def _checked_backlog(backlog: int | None) -> int:
+def checked_backlog(backlog: int | None) -> int:
+    """Return what to give to `listen`.
+
+    Raises:
+        TypeError: it is neither an int nor None.
+    """
     if backlog is None:
         return BACKLOG_MAX
     if not isinstance(backlog, int):
@@ -122,7 +133,12 @@ def _checked_backlog(backlog: int | None) -> int:
 
 
 async def open_tcp_listeners(
-    port: int, *, host: str | bytes | None = None, backlog: int | None = None
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    reuse_port: bool = False,
+    fastopen: int | None = None,
 ) -> list[SocketListener]:
     """Listen on a TCP port, on each address that `host` has.
 
@@ -132,19 +148,26 @@ async def open_tcp_listeners(
             IPv4 and IPv6.
         backlog: how many connections may wait to be accepted; None is as many as the system
             allows.
+        reuse_port: whether others of the same user may listen on the port too, if they say so as
+            well; the kernel spreads the connections over them.
+        fastopen: how many connections may wait whose data came with their first packet, before
+            the handshake is done; such data may come twice. None refuses them.
 
     Returns:
         At least one listener, with SO_REUSEADDR set, and IPV6_V6ONLY for IPv6.
 
     Raises:
-        TypeError: `port` or `backlog` is no int.
+        TypeError: `port`, `backlog` or `fastopen` is no int.
         OSError: the port is in use (EADDRINUSE), the name cannot be resolved, ...
 
     Checkpoint: always.
+
+    Source: socket(7), SO_REUSEPORT; tcp(7), TCP_FASTOPEN.
     """
     if not isinstance(port, int):
         raise TypeError(f"port must be an int, not {port!r}")
-    backlog = _checked_backlog(backlog)
+    backlog = checked_backlog(backlog)
+    options = _listening_options(reuse_port=reuse_port, fastopen=fastopen)
     found = await getaddrinfo(host, port, type=stdlib.SOCK_STREAM, flags=stdlib.AI_PASSIVE)
     listeners: list[SocketListener] = []
     unsupported: list[OSError] = []
@@ -158,22 +181,36 @@ async def open_tcp_listeners(
                 # IPv6 may be off on this machine, and "every address" must still work.
                 unsupported.append(exc)
             else:
-                listeners.append(await _listen(sock, address, backlog))
+                listeners.append(await _listen(sock, address, backlog, options))
     except BaseException:
         for listener in listeners:
             listener.socket.close()
         raise
     if not listeners:
         raise OSError(
-            errno.EAFNOSUPPORT, f"this system supports no address family of {host!r}"
+            errno.EAFNOSUPPORT, f"This system doesn't support any address family of {host!r}"
         ) from ExceptionGroup("no address family is supported", unsupported)
     return listeners
 
 
-async def _listen(sock: Socket, address: Any, backlog: int) -> SocketListener:
+def _listening_options(*, reuse_port: bool, fastopen: int | None) -> list[tuple[int, int, int]]:
+    options = [(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, 1)]
+    if reuse_port:
+        options.append((stdlib.SOL_SOCKET, stdlib.SO_REUSEPORT, 1))
+    if fastopen is not None:
+        if not isinstance(fastopen, int):
+            raise TypeError(f"fastopen must be an int or None, not {fastopen!r}")
+        options.append((stdlib.IPPROTO_TCP, stdlib.TCP_FASTOPEN, fastopen))
+    return options
+
+
+async def _listen(
+    sock: SocketType, address: Any, backlog: int, options: Iterable[tuple[int, int, int]]
+) -> SocketListener:
     """Return a listener on `sock`, which is closed if that fails."""
     try:
-        sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, 1)
+        for option in options:
+            sock.setsockopt(*option)
         if sock.family == stdlib.AF_INET6:
             sock.setsockopt(stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY, 1)
         await sock.bind(address)
@@ -181,7 +218,9 @@ async def _listen(sock: Socket, address: Any, backlog: int) -> SocketListener:
         return SocketListener(sock)
     except OSError as exc:
         sock.close()
-        reason = os.strerror(exc.errno) if exc.errno else str(exc)
+        if exc.errno is None:
+            raise
+        reason = os.strerror(exc.errno)
         raise OSError(exc.errno, f"cannot listen on {address!r}: {reason}") from exc
     except BaseException:
         sock.close()
@@ -249,12 +288,14 @@ async def serve_listeners(
     raise AssertionError("a server never ends by itself")
 
 
-async def serve_tcp(
+async def serve_tcp(  # noqa: PLR0913  # Trio's arguments, and two of our own
     handler: Callable[[SocketStream], Awaitable[Any]],
     port: int,
     *,
     host: str | bytes | None = None,
     backlog: int | None = None,
+    reuse_port: bool = False,
+    fastopen: int | None = None,
     handler_nursery: Nursery | None = None,
     task_status: TaskStatus[list[SocketListener]] = TASK_STATUS_IGNORED,
 ) -> None:
@@ -265,6 +306,8 @@ async def serve_tcp(
         port: see `open_tcp_listeners`.
         host: see `open_tcp_listeners`.
         backlog: see `open_tcp_listeners`.
+        reuse_port: see `open_tcp_listeners`.
+        fastopen: see `open_tcp_listeners`.
         handler_nursery: see `serve_listeners`.
         task_status: for `nursery.start`, which then returns the list of listeners; with port 0
             they tell the port.
@@ -273,7 +316,9 @@ async def serve_tcp(
 
     Checkpoint: always.
     """
-    listeners = await open_tcp_listeners(port, host=host, backlog=backlog)
+    listeners = await open_tcp_listeners(
+        port, host=host, backlog=backlog, reuse_port=reuse_port, fastopen=fastopen
+    )
     await serve_listeners(
         handler,
         listeners,

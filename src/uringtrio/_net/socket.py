@@ -1,7 +1,7 @@
 """Socket: the standard library's socket, with its blocking methods as ops.
 
 At most one op waits in each direction, and its object is kept for the next call: a connection that
-only receives and sends makes two ops in its life. `op.waiter` is the test for a second task.
+only receives and sends makes two ops in its life.
 
 Closing while a task waits (contract 3): the descriptor leaves the Python object at once, so that
 every later use fails; the ops are interrupted; and whichever completes last closes the descriptor.
@@ -28,6 +28,8 @@ from uringtrio._ops.net import (
     SendTo,
 )
 from uringtrio._ops.op import POLLOUT, Op
+from uringtrio._scheduler.current import in_trio_run
+from uringtrio._scheduler.locals import RunVar
 from uringtrio._scheduler.traps import checkpoint, checkpoint_if_cancelled
 from uringtrio._threads import to_thread
 
@@ -36,11 +38,13 @@ from .closing import close_after
 from .socket_type import SocketType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
     from uringtrio._abc import Buffer
     from uringtrio._ops.sockaddr import Address, ControlMessage
+
+    from .socket_type import SocketFactory
 
 OpT = TypeVar("OpT", bound=Op)
 
@@ -48,34 +52,34 @@ OpT = TypeVar("OpT", bound=Op)
 SEND_ALL_FLAGS = stdlib.MSG_WAITALL | stdlib.MSG_NOSIGNAL
 
 
-def _is_in_use(op: Op | None) -> bool:
-    # In flight, maybe for a task that is gone; or completed, with a waiter that has yet to resume.
-    return op is not None and (op.id != 0 or op.waiter is not None)
-
-
 @final
 class Socket(SocketType):
     """A socket whose methods that may wait are async; otherwise as `socket.socket`.
 
-    Made by `uringtrio.socket.socket` and its kin. It has no `setblocking`, `settimeout`,
-    `makefile` and `sendall`: use cancel scopes and `SocketStream`.
-
-    Every async method is a checkpoint, and raises BusyResourceError if another task is waiting in
-    the same direction, ClosedResourceError if the socket is closed meanwhile, and OSError as its
-    system call does, EBADF after closing. Cancelled, it did nothing, unless it says otherwise.
+    Made by `uringtrio.socket.socket` and its kin; `SocketType` says what each method does. It has
+    no `setblocking`, `settimeout`, `makefile` and `sendall`: use cancel scopes and `SocketStream`.
 
     Attributes:
         did_shutdown_SHUT_WR: whether `shutdown` has ended the sending direction.
     """
 
-    __slots__ = ("_is_stream", "_reading", "_sock", "_writing", "did_shutdown_SHUT_WR")
+    __slots__ = (
+        "_family", "_is_stream", "_reading", "_sock", "_type", "_writing", "did_shutdown_SHUT_WR",
+    )  # fmt: skip
 
-    def __init__(self, sock: stdlib.socket) -> None:
+    # Not the property of the contract, because streams read it for every send.
+    did_shutdown_SHUT_WR: bool  # noqa: N815  # Trio's name
+
+    def __init__(self, sock: stdlib.socket, like: Socket | None = None) -> None:
         if type(sock) is not stdlib.socket:
             raise TypeError(f"expected a socket.socket of the standard library, not {sock!r}")
         self._sock = sock
-        self._is_stream = sock.type == stdlib.SOCK_STREAM
-        # The op of the last call in each direction, see `_is_in_use`.
+        # The standard library looks these up in an enum each time, for 1.1 us
+        # (benchmarks/accept.py). `like` is of the same family and type.
+        self._family: stdlib.AddressFamily = sock.family if like is None else like.family
+        self._type: stdlib.SocketKind = sock.type if like is None else like.type
+        self._is_stream = self._type == stdlib.SOCK_STREAM
+        # The op of the last call in each direction, see `_read` and `_check_sendable`.
         self._reading: Op | None = None
         self._writing: Op | None = None
         self.did_shutdown_SHUT_WR = False
@@ -100,33 +104,26 @@ class Socket(SocketType):
 
     @property
     def family(self) -> stdlib.AddressFamily:
-        """The address family, AF_*."""
-        return stdlib.AddressFamily(self._sock.family)
+        return self._family
 
     @property
     def type(self) -> stdlib.SocketKind:
-        """The type, SOCK_*."""
-        return stdlib.SocketKind(self._sock.type)
+        return self._type
 
     @property
     def proto(self) -> int:
-        """The protocol, IPPROTO_*."""
         return self._sock.proto
 
     def fileno(self) -> int:
-        """Return the descriptor, -1 when closed."""
         return self._sock.fileno()
 
     def getpeername(self) -> Address:
-        """Return the address of the peer."""
         return self._sock.getpeername()
 
     def getsockname(self) -> Address:
-        """Return the address of this end."""
         return self._sock.getsockname()
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
-        """Return an option, as an int, or as bytes of at most `buflen`."""
         return self._sock.getsockopt(level, optname, buflen) if buflen else (
             self._sock.getsockopt(level, optname)
         )  # fmt: skip
@@ -134,55 +131,43 @@ class Socket(SocketType):
     def setsockopt(
         self, level: int, optname: int, value: int | Buffer | None, optlen: int | None = None
     ) -> None:
-        """Set an option to an int or to bytes; to None of `optlen` bytes."""
-        if optlen is None:
-            self._sock.setsockopt(level, optname, value)  # type: ignore[arg-type]  # it checks
-        elif value is not None:
+        if (value is None) != (optlen is not None):
             raise TypeError(
-                f"invalid value for argument 'value': a length goes with None only, not {value!r}"
+                f"invalid value for argument 'value': {value!r} with a length of {optlen}; "
+                "None needs a length, and nothing else takes one"
             )
+        if optlen is None:
+            self._sock.setsockopt(level, optname, value)  # type: ignore[arg-type]  # not None
         else:
             self._sock.setsockopt(level, optname, None, optlen)
 
     def listen(self, backlog: int = min(stdlib.SOMAXCONN, 128)) -> None:
-        """Begin to queue incoming connections, at most `backlog` of them."""
         self._sock.listen(backlog)
 
     def get_inheritable(self) -> bool:
-        """Say whether child processes inherit the descriptor."""
         return self._sock.get_inheritable()
 
     def set_inheritable(self, inheritable: bool) -> None:
-        """Let child processes inherit the descriptor, or not."""
         self._sock.set_inheritable(inheritable)
 
     def dup(self) -> Socket:
-        """Return another socket on a duplicate of the descriptor."""
-        return Socket(self._sock.dup())
+        return Socket(self._sock.dup(), like=self)
 
     def is_readable(self) -> bool:
-        """Say whether `recv` or `accept` would return at once, without a checkpoint."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return bool(poll.poll(0))
 
     def shutdown(self, flag: int) -> None:
-        """End the direction SHUT_RD, SHUT_WR or both, SHUT_RDWR."""
         self._sock.shutdown(flag)
         if flag in (stdlib.SHUT_WR, stdlib.SHUT_RDWR):
             self.did_shutdown_SHUT_WR = True
 
     def detach(self) -> int:
-        """Give up the descriptor without closing it, and return it."""
         self._reading = self._writing = None
         return self._sock.detach()
 
     def close(self) -> None:
-        """Close the socket. Tasks that wait in it get ClosedResourceError. Twice is allowed.
-
-        Checkpoint: never; this is no async function. While tasks wait, the descriptor is closed
-        a moment later, when their ops have ended.
-        """
         # In flight, and not completed a moment ago with a waiter that has yet to resume.
         ops = [op for op in (self._reading, self._writing) if op is not None and op.id]
         # A descriptor that was closed must not be used again: the ops know its number.
@@ -195,7 +180,9 @@ class Socket(SocketType):
     # The ops, one in each direction.
 
     def _read(self, op: OpT) -> OpT:
-        if _is_in_use(self._reading):
+        # In flight, maybe for a task that is gone. One that has completed has what it is to have,
+        # and the next may begin before its task has resumed.
+        if self._reading is not None and self._reading.id:
             raise BusyResourceError("another task is already receiving from this socket")
         self._reading = op
         return op
@@ -221,30 +208,26 @@ class Socket(SocketType):
         op.sent = 0
         return op
 
-    async def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """Receive 1 to `bufsize` bytes of a stream, none at its end; or one datagram, cut to it.
+    def _start_send_vector(self, views: Sequence[Buffer]) -> SendMsg:
+        return self._write(SendMsg(self._sock, views, (), stdlib.MSG_WAITALL, None))
 
-        Source: recv(2); io_uring since 5.6.
-        """
-        if flags or bufsize <= 0 or not self._is_stream:
+    async def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        try:
+            is_plain = bufsize > 0 and not flags and self._is_stream
+        except TypeError:
+            await checkpoint()  # Trio's is one also with a wrong argument.
+            raise
+        if not is_plain:
             buffer = bytearray(_checked_size(bufsize))
             size = await self._read(RecvInto(self._sock, memoryview(buffer), flags))
             return bytes(buffer[:size])
         return await self._start_recv(bufsize)  # type: ignore[no-any-return]
 
     async def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """Receive into the front of `buffer`; return how many bytes.
-
-        Args:
-            buffer: writable; the kernel may touch it until this returns or raises.
-            nbytes: at most this many; 0 is the whole buffer.
-            flags: MSG_* flags.
-        """
         view = _writable(buffer, nbytes)
         return await self._read(RecvInto(self._sock, view, flags))  # type: ignore[no-any-return]
 
     async def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Address]:
-        """Receive a datagram, cut to `bufsize` bytes; return it with the sender's address."""
         buffer = bytearray(_checked_size(bufsize))
         op = RecvMsg(self._sock, [buffer], 0, flags)
         size = await self._read(op)
@@ -253,10 +236,6 @@ class Socket(SocketType):
     async def recvfrom_into(
         self, buffer: Any, nbytes: int = 0, flags: int = 0
     ) -> tuple[int, Address]:
-        """Receive a datagram into `buffer`; return its size and the sender's address.
-
-        The arguments are those of `recv_into`.
-        """
         op = RecvMsg(self._sock, [_writable(buffer, nbytes)], 0, flags)
         size = await self._read(op)
         return size, op.message()[2]
@@ -264,18 +243,6 @@ class Socket(SocketType):
     async def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0
     ) -> tuple[bytes, list[ControlMessage], int, Address]:
-        """Receive data with control messages.
-
-        Args:
-            bufsize: at most this many bytes of data.
-            ancbufsize: room for control messages, in bytes; see `CMSG_SPACE`.
-            flags: MSG_* flags.
-
-        Returns:
-            (data, [(level, type, data)], MSG_* flags of the message, address or None).
-
-        Source: recvmsg(2); io_uring since 5.3.
-        """
         buffer = bytearray(_checked_size(bufsize))
         op = RecvMsg(self._sock, [buffer], _checked_size(ancbufsize), flags)
         size = await self._read(op)
@@ -284,25 +251,15 @@ class Socket(SocketType):
     async def recvmsg_into(
         self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0
     ) -> tuple[int, list[ControlMessage], int, Address]:
-        """Receive data into several buffers, in order, with control messages, as `recvmsg`."""
         views = [_writable(buffer) for buffer in buffers]
         op = RecvMsg(self._sock, views, _checked_size(ancbufsize), flags)
         size = await self._read(op)
         return size, *op.message()
 
     async def send(self, data: Buffer, flags: int = 0) -> int:
-        """Send bytes; return how many the kernel took, at least 1 unless `data` is empty.
-
-        Source: send(2); io_uring since 5.6.
-        """
         return await self._start_send(_readable(data), flags | stdlib.MSG_NOSIGNAL)  # type: ignore[no-any-return]
 
     async def sendto(self, data: Buffer, *args: Any) -> int:
-        """Send a datagram: `sendto(data, address)` or `sendto(data, flags, address)`.
-
-        Returns:
-            How many bytes were sent.
-        """
         if len(args) not in (1, 2):
             raise TypeError(
                 "sendto takes (data, address) or (data, flags, address), "
@@ -320,19 +277,6 @@ class Socket(SocketType):
         flags: int = 0,
         address: Address = None,
     ) -> int:
-        """Send data from several buffers, with control messages.
-
-        Args:
-            buffers: at most IOV_MAX; borrowed until this returns or raises.
-            ancdata: control messages (level, type, data).
-            flags: MSG_* flags.
-            address: None sends to the peer.
-
-        Returns:
-            How many bytes of data were sent.
-
-        Source: sendmsg(2); io_uring since 5.3.
-        """
         if address is not None:
             address = await self._resolve(address, local=False)
         views = [_readable(buffer) for buffer in buffers]
@@ -340,24 +284,19 @@ class Socket(SocketType):
         return await self._write(SendMsg(self._sock, views, control, flags, address))  # type: ignore[no-any-return]
 
     async def accept(self) -> tuple[Socket, Address]:
-        """Wait for a connection; return its socket and the peer's address.
-
-        Source: accept4(2); io_uring since 5.5.
-        """
         op = self._reading
         if type(op) is not Accept or op.waiter is not None or op.id:
             op = self._read(Accept(self._sock))
         fd = await op
         address = op.address()
-        sock = stdlib.socket(self._sock.family, self._sock.type, self._sock.proto, fileno=fd)
+        sock = stdlib.socket(self._family, self._type, self._sock.proto, fileno=fd)
         if address is None:
             address = sock.getpeername()
-        return Socket(sock), address
+        return Socket(sock, like=self), address
 
     async def bind(self, address: Address) -> None:
-        """Give this end an address; a name in it is looked up."""
         address = await self._resolve(address, local=True)
-        if self._sock.family == stdlib.AF_UNIX and address and address[0] not in ("\0", 0):
+        if self._family == stdlib.AF_UNIX and address and address[0] not in ("\0", 0):
             # It creates a file, on whatever disk that is.
             await to_thread.run_sync(self._sock.bind, address)
         else:
@@ -365,21 +304,16 @@ class Socket(SocketType):
             await checkpoint()
 
     async def connect(self, address: Address) -> None:
-        """Connect to `address`; a name in it is looked up.
-
-        If it is cancelled the socket is closed, because the state of the attempt is unknown.
-
-        Raises:
-            OSError: as connect(2); its text names the address.
-
-        Source: connect(2); io_uring since 5.5.
-        """
-        address = await self._resolve(address, local=False)
         try:
-            await self._write(Connect(self._sock, address))
+            address = await self._resolve(address, local=False)
+            await self._connect(address)
         except Cancelled:
             self.close()
             raise
+
+    async def _connect(self, address: Address) -> None:
+        try:
+            await self._write(Connect(self._sock, address))
         except OSError as exc:
             if exc.errno is None:
                 raise
@@ -388,16 +322,17 @@ class Socket(SocketType):
 
     def _check_sendable(self) -> None:
         """Raise BusyResourceError if another task is sending."""
-        if _is_in_use(self._writing):
+        op = self._writing
+        # In flight; or completed, for a task that has yet to resume, and may have more to send.
+        if op is not None and (op.id or op.waiter is not None):
             raise BusyResourceError("another task is already sending through this socket")
 
     async def wait_writable(self) -> None:
-        """Wait until the socket might take data."""
         await self._write(Poll(self._sock.fileno(), POLLOUT))
 
     async def _resolve(self, address: Address, *, local: bool) -> Address:
         await checkpoint_if_cancelled()
-        return await resolve(self._sock, address, local=local)
+        return await resolve(self, address, local=local)
 
 
 def _checked_size(size: int) -> int:
@@ -422,13 +357,37 @@ def _readable(data: Any) -> Any:
     return data if isinstance(data, bytes) else memoryview(data).cast("B")
 
 
+# None makes sockets of our own.
+_FACTORY: RunVar[SocketFactory | None] = RunVar("socket factory", None)
+
+
+def set_custom_socket_factory(socket_factory: SocketFactory | None) -> SocketFactory | None:
+    """Let `socket_factory` make the sockets of this run: for tests without a network.
+
+    Args:
+        socket_factory: called by `uringtrio.socket.socket`, and so by all that opens connections
+            and listeners, but not where there is a descriptor already. What it returns must be
+            an instance of `SocketType`: streams and listeners refuse everything else. None goes
+            back to sockets of the system.
+
+    Returns:
+        The previous one, None for sockets of the system.
+
+    Raises:
+        RuntimeError: called outside of a run.
+    """
+    previous = _FACTORY.get()
+    _FACTORY.set(socket_factory)
+    return previous
+
+
 def socket(
     family: stdlib.AddressFamily | int = stdlib.AF_INET,
     type: stdlib.SocketKind | int = stdlib.SOCK_STREAM,  # noqa: A002  # the standard library's name
     proto: int = 0,
     fileno: int | None = None,
-) -> Socket:
-    """Make a socket, as `socket.socket` does.
+) -> SocketType:
+    """Make a socket, as `socket.socket` does, or as the run's custom socket factory does.
 
     Args:
         family: AF_*.
@@ -438,6 +397,9 @@ def socket(
     """
     if fileno is not None:
         return Socket(stdlib.socket(-1, -1, -1, fileno))
+    factory = _FACTORY.get() if in_trio_run() else None
+    if factory is not None:
+        return factory.socket(family, type, proto)
     return Socket(stdlib.socket(family, type, proto))
 
 
@@ -452,12 +414,20 @@ def from_stdlib_socket(sock: stdlib.socket) -> Socket:
 
 def fromfd(
     fd: int,
-    family: stdlib.AddressFamily | int,
+    family: stdlib.AddressFamily | int = stdlib.AF_INET,
     type: stdlib.SocketKind | int = stdlib.SOCK_STREAM,  # noqa: A002  # the standard library's name
     proto: int = 0,
 ) -> Socket:
-    """Make a socket on a duplicate of `fd`, as `socket.fromfd` does."""
-    return Socket(stdlib.fromfd(fd, family, type, proto))
+    """Make a socket on a duplicate of `fd`, as `socket.fromfd` does.
+
+    Args:
+        fd: a socket's; the caller keeps it.
+        family: not needed: this and the next two are found from the descriptor.
+        type: likewise.
+        proto: likewise.
+    """
+    del family, type, proto
+    return Socket(stdlib.fromfd(fd, -1, -1, -1))
 
 
 def socketpair(

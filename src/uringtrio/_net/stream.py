@@ -5,13 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket as stdlib
-from typing import Any, final
+from typing import TYPE_CHECKING, final
 
 from uringtrio._abc import Buffer, HalfCloseableStream, Sealed
 from uringtrio._errors import BrokenResourceError, ClosedResourceError
 from uringtrio._scheduler.traps import checkpoint
 
+from .credentials import PeerCredentials, peer_credentials
+from .foreign import ForeignSocket
+from .socket import Socket
 from .socket_type import SocketType
+from .vector import Vector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # What receive_some asks for when the caller has no wish: Trio's figure.
 DEFAULT_RECEIVE_BYTES = 65536
@@ -45,9 +52,12 @@ class SocketStream(Sealed, HalfCloseableStream):
 
     Attributes:
         socket: the socket.
+        sent_bytes: how many bytes of its data the last `send_all` that has ended had sent: all of
+            them if it returned, and no more and no less than this if it was cancelled or failed.
+            Sent is what the kernel has taken; whether the peer has got it, only the peer can say.
     """
 
-    __slots__ = ("__weakref__", "socket")
+    __slots__ = ("__weakref__", "_io", "sent_bytes", "socket")
 
     def __init__(self, socket: SocketType) -> None:
         if not isinstance(socket, SocketType):
@@ -55,47 +65,88 @@ class SocketStream(Sealed, HalfCloseableStream):
                 f"SocketStream needs a socket made by uringtrio.socket, not {socket!r}; "
                 "for one of the standard library use uringtrio.socket.from_stdlib_socket()"
             )
-        if socket.type != stdlib.SOCK_STREAM:  # type: ignore[attr-defined]  # a subclass has it
+        if socket.type != stdlib.SOCK_STREAM:
             raise ValueError("SocketStream requires a SOCK_STREAM socket")
-        self.socket: Any = socket
+        self.socket = socket
+        self.sent_bytes = 0
+        # Where receiving and sending start: without an async frame in between, for our own.
+        self._io = socket if isinstance(socket, Socket) else ForeignSocket(socket)
         # Not every family has these options, and not every implementation.
         with contextlib.suppress(OSError):
-            self.setsockopt(stdlib.IPPROTO_TCP, stdlib.TCP_NODELAY, 1)
-            self.setsockopt(stdlib.IPPROTO_TCP, stdlib.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
+            socket.setsockopt(stdlib.IPPROTO_TCP, stdlib.TCP_NODELAY, 1)
+            socket.setsockopt(stdlib.IPPROTO_TCP, stdlib.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
 
-    async def send_all(self, data: Buffer) -> None:
-        socket = self.socket
-        if socket.did_shutdown_SHUT_WR:
+    async def send_all(self, data: Buffer | Sequence[Buffer]) -> None:
+        """Send all of `data`, waiting as long as the peer does not take it.
+
+        Args:
+            data: any number of bytes, zero included; or a list or tuple of such buffers, which
+                are sent as one, in their order, without being copied together. They are borrowed
+                until the call returns or raises; do not change them meanwhile.
+
+        Raises:
+            BusyResourceError: another task is sending through this stream.
+            BrokenResourceError: the connection is gone.
+            ClosedResourceError: this side was closed before or during the call.
+            TypeError: `data` is no buffer, nor a list or tuple of buffers.
+
+        If it is cancelled, a part of `data` has been sent: `sent_bytes` says how much. To go on,
+        send the rest.
+
+        Checkpoint: always.
+        """
+        io = self._io
+        if io.did_shutdown_SHUT_WR:
             raise ClosedResourceError("can't send data after sending EOF")
         if type(data) is not bytes:
-            data = memoryview(data).cast("B")
+            if isinstance(data, (list, tuple)):
+                await self._send_vector(Vector(data))
+                return
+            data = memoryview(data).cast("B")  # type: ignore[arg-type]  # it checks
         size = len(data)
+        sent = 0
         try:
             if not size:
                 await self._send_nothing()
                 return
-            sent = await socket._start_send(data)
+            sent = await io._start_send(data)
             while sent < size:
-                sent += await socket._start_send(memoryview(data)[sent:])
+                sent += await io._start_send(memoryview(data)[sent:])
         except OSError as exc:
             raise as_stream_error(exc) from exc
+        finally:
+            self.sent_bytes = sent
+
+    async def _send_vector(self, vector: Vector) -> None:
+        try:
+            head = vector.head()
+            if not head:
+                await self._send_nothing()
+            while head:
+                vector.advance(await self._io._start_send_vector(head))
+                head = vector.head()
+        except OSError as exc:
+            raise as_stream_error(exc) from exc
+        finally:
+            self.sent_bytes = vector.sent_bytes
 
     async def _send_nothing(self) -> None:
-        self.socket._check_sendable()
+        self._io._check_sendable()
         if self.socket.fileno() == -1:
             raise ClosedResourceError("this socket was already closed")
         await checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
+        self._io._check_sendable()
         if self.socket.fileno() == -1:
             raise ClosedResourceError("this socket was already closed")
         try:
-            await self.socket.wait_writable()
+            await self._io.wait_writable()
         except OSError as exc:
             raise as_stream_error(exc) from exc
 
     async def send_eof(self) -> None:
-        self.socket._check_sendable()
+        self._io._check_sendable()
         await checkpoint()
         if self.socket.did_shutdown_SHUT_WR:
             return
@@ -110,7 +161,36 @@ class SocketStream(Sealed, HalfCloseableStream):
         elif max_bytes < 1:
             raise ValueError(f"max_bytes must be at least 1, not {max_bytes!r}")
         try:
-            return await self.socket._start_recv(max_bytes)  # type: ignore[no-any-return]
+            return await self._io._start_recv(max_bytes)
+        except OSError as exc:
+            raise as_stream_error(exc) from exc
+
+    async def receive_into(self, buffer: bytearray | memoryview) -> int:
+        """Wait until there is at least one byte, and receive into the front of `buffer`.
+
+        Args:
+            buffer: writable, at least 1 byte long; the kernel may touch it until this returns or
+                raises.
+
+        Returns:
+            How many bytes were received, 1 to the size of `buffer`; 0 means end of stream, now
+            and in every later call.
+
+        Raises:
+            BusyResourceError: another task is receiving from this stream.
+            BrokenResourceError: the connection is gone.
+            ClosedResourceError: this side was closed before or during the call.
+            TypeError: `buffer` cannot be written to.
+            ValueError: it is empty.
+
+        If it is cancelled, nothing was received.
+
+        Checkpoint: always.
+        """
+        if not memoryview(buffer).nbytes:
+            raise ValueError("receive_into needs a buffer of at least 1 byte, not an empty one")
+        try:
+            return await self.socket.recv_into(buffer)
         except OSError as exc:
             raise as_stream_error(exc) from exc
 
@@ -132,3 +212,19 @@ class SocketStream(Sealed, HalfCloseableStream):
         if buffersize == 0:
             return self.socket.getsockopt(level, option)  # type: ignore[no-any-return]
         return self.socket.getsockopt(level, option, buffersize)  # type: ignore[no-any-return]
+
+    def get_peer_credentials(self) -> PeerCredentials:
+        """Return which process is at the other end of a Unix socket.
+
+        Raises:
+            ClosedResourceError: this side was closed.
+            OSError: it is no Unix socket (EOPNOTSUPP).
+
+        Source: unix(7), SO_PEERCRED.
+        """
+        try:
+            return peer_credentials(self.socket)
+        except OSError as exc:
+            if exc.errno in _CLOSED_ERRNOS:
+                raise as_stream_error(exc) from exc
+            raise

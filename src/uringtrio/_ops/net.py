@@ -150,7 +150,13 @@ class Send(SocketOp):
         rest = memoryview(self.pins).cast("B")
         flags = self.flags & ~MSG_WAITALL
         while True:
-            self.sent += self.sock.send(rest[self.sent :], flags)
+            try:
+                self.sent += self.sock.send(rest[self.sent :], flags)
+            except OSError as exc:
+                # What went out counts; a connection that is broken says so again.
+                if self.sent and not isinstance(exc, BlockingIOError):
+                    return self.sent
+                raise
             if self.sent == len(rest):
                 return self.sent
 
