@@ -16,7 +16,8 @@ PACKAGE = "uringtrio"
 ROOMS = (
     "_errors", "_abc", "_thread_cache",
     "_ring", "_ops", "_drivers", "_scheduler",
-    "_timeouts", "_sync", "_channels", "_safe_channel", "_signals", "_threads",
+    "_timeouts", "_interval", "_sync", "_channels", "_safe_channel", "_signals", "_threads",
+    "_debug",
     "_net", "_files", "_process", "_tls", "_shards",
 )  # fmt: skip
 

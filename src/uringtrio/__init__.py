@@ -21,13 +21,25 @@ from ._errors import (
     ClosedResourceError as ClosedResourceError,
     DriverUnavailableError as DriverUnavailableError,
     EndOfChannel as EndOfChannel,
+    IncompleteReceiveError as IncompleteReceiveError,
+    LimitExceededError as LimitExceededError,
+    NeedHandshakeError as NeedHandshakeError,
     RunFinishedError as RunFinishedError,
     TooSlowError as TooSlowError,
     TrioDeprecationWarning as TrioDeprecationWarning,
     TrioInternalError as TrioInternalError,
     WouldBlock as WouldBlock,
 )
+from ._interval import interval as interval
+from ._net.buffered import BufferedStream as BufferedStream
 from ._net.connect import open_tcp_stream as open_tcp_stream
+from ._net.credentials import PeerCredentials as PeerCredentials
+from ._net.framed import (
+    Codec as Codec,
+    Framed as Framed,
+    LengthPrefixCodec as LengthPrefixCodec,
+    LineCodec as LineCodec,
+)
 from ._net.listen import (
     SocketListener as SocketListener,
     open_tcp_listeners as open_tcp_listeners,
@@ -39,6 +51,13 @@ from ._net.staple import (
     aclose_forcefully as aclose_forcefully,
 )
 from ._net.stream import SocketStream as SocketStream
+from ._net.unix import (
+    open_unix_listeners as open_unix_listeners,
+    open_unix_socket as open_unix_socket,
+    serve_unix as serve_unix,
+)
+from ._process.process import Process as Process
+from ._process.run import run_process as run_process
 from ._public import adopt as _adopt
 from ._ring.options import RingOptions as RingOptions
 from ._ring.report import ProbeReport as ProbeReport
@@ -52,6 +71,7 @@ from ._scheduler.nursery import (
     TaskStatus as TaskStatus,
     open_nursery as open_nursery,
 )
+from ._signals import open_signal_receiver as open_signal_receiver
 from ._sync.condition import (
     Condition as Condition,
     ConditionStatistics as ConditionStatistics,
@@ -77,5 +97,18 @@ from ._timeouts import (
     sleep_forever as sleep_forever,
     sleep_until as sleep_until,
 )
+from ._tls.connect import (
+    open_ssl_over_tcp_listeners as open_ssl_over_tcp_listeners,
+    open_ssl_over_tcp_stream as open_ssl_over_tcp_stream,
+    serve_ssl_over_tcp as serve_ssl_over_tcp,
+)
+from ._tls.dtls_channel import (
+    DTLSChannel as DTLSChannel,
+    DTLSChannelStatistics as DTLSChannelStatistics,
+)
+from ._tls.dtls_endpoint import DTLSEndpoint as DTLSEndpoint
+from ._tls.listener import SSLListener as SSLListener
+from ._tls.stream import SSLStream as SSLStream
+from ._version import __version__ as __version__
 
 _adopt(__name__, globals())

@@ -90,8 +90,26 @@ class BrokenResourceError(Exception):
     """
 
 
+class IncompleteReceiveError(BrokenResourceError):
+    """Raised when a stream ends before what was to be received has come as a whole.
+
+    What did come is not lost: it can still be received from the `BufferedStream`.
+    """
+
+
+class LimitExceededError(Exception):
+    """Raised when a line, a message or a search is longer than the limit that was set for it."""
+
+
 class EndOfChannel(Exception):  # noqa: N818  # Trio's name
     """Raised by `receive` on a channel whose senders have all been closed."""
+
+
+class NeedHandshakeError(Exception):
+    """Raised when a TLS or DTLS connection is asked what only its handshake decides, before it.
+
+    Await its `do_handshake()` first.
+    """
 
 
 class TooSlowError(Exception):

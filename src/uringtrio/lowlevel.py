@@ -1,5 +1,8 @@
 """What libraries are built from: checkpoints, tasks, tokens, statistics."""
 
+from ._debug.dump import dump_task_tree_on as dump_task_tree_on
+from ._debug.stall import Stall as Stall, StallDetector as StallDetector
+from ._debug.tree import format_task_tree as format_task_tree
 from ._drivers.driver import IOStatistics as IOStatistics
 from ._net.fd_stream import FdStream as FdStream
 from ._net.readiness import (
@@ -7,6 +10,8 @@ from ._net.readiness import (
     wait_readable as wait_readable,
     wait_writable as wait_writable,
 )
+from ._net.resolver import encode_hostname as encode_hostname
+from ._process.spawn import open_process as open_process
 from ._public import adopt as _adopt
 from ._scheduler.current import (
     current_task as current_task,
