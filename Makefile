@@ -12,16 +12,18 @@ SIZE ?= 1024
 BUILD_INPUTS = pyproject.toml setup.py tools/setup.sh \
 	$(wildcard $(addprefix src/uringtrio/_ring/,build.py shim.h shim.c))
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-trio lint docs bench clean
 .DEFAULT_GOAL = help
 
 help:
-	@echo 'make demo    start an echo server and drive it (CONNS=$(CONNS) SECS=$(SECS) SIZE=$(SIZE))'
-	@echo 'make test    the default suite on io_uring and on epoll (ARGS="-k recv -x")'
-	@echo 'make lint    ruff check, ruff format --check, mypy --strict'
-	@echo 'make bench   benchmarks/echo.py and benchmarks/scheduler.py'
-	@echo 'make clean   remove $(VENV) and everything that was built'
-	@echo 'Environment: PYTHON, VENV, URINGTRIO_DRIVER (io_uring, epoll), URINGTRIO_NO_IO_URING=1'
+	@echo 'make demo       start an echo server and drive it (CONNS=$(CONNS) SECS=$(SECS) SIZE=$(SIZE))'
+	@echo 'make test       the default suite on each driver (ARGS="-k recv -x")'
+	@echo 'make test-trio  Trio'\''s own tests on both (ARGS="-k test_sync.py --driver epoll")'
+	@echo 'make lint       ruff check, ruff format --check, mypy --strict'
+	@echo 'make docs       docs/ as HTML, in docs/_build; a warning is an error'
+	@echo 'make bench      benchmarks/echo.py, benchmarks/scheduler.py and benchmarks/tls.py'
+	@echo 'make clean      remove $(VENV) and everything that was built'
+	@echo 'Environment: PYTHON, VENV, URINGTRIO_DRIVER (io_uring, epoll, kqueue), URINGTRIO_NO_IO_URING=1'
 
 # One stamp for each extra: a pattern of file names, so that a second run does nothing.
 $(VENV)/.installed-%: $(BUILD_INPUTS)
@@ -34,17 +36,25 @@ demo: $(VENV)/.installed-demo
 test: $(VENV)/.installed-test
 	@tools/test.sh $(ARGS)
 
+test-trio: $(VENV)/.installed-test
+	@PYTHONPATH=tests $(PYTHON_IN_VENV) -m trio_suite $(ARGS)
+
 lint: $(VENV)/.installed-test
 	$(PYTHON_IN_VENV) -m ruff check .
 	$(PYTHON_IN_VENV) -m ruff format --check .
 	$(PYTHON_IN_VENV) -m mypy --strict src
 
+docs: $(VENV)/.installed-docs
+	$(PYTHON_IN_VENV) -m sphinx -q -n -W --keep-going -E -b html docs docs/_build
+	@echo 'docs/_build/index.html'
+
 bench: $(VENV)/.installed-bench
 	$(PYTHON_IN_VENV) benchmarks/echo.py $(ARGS)
 	$(PYTHON_IN_VENV) benchmarks/scheduler.py $(ARGS)
+	$(PYTHON_IN_VENV) benchmarks/tls.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf benchmarks/c/bin
+	rm -rf benchmarks/c/bin docs/_build
 	find src -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
