@@ -78,12 +78,11 @@ def test_socket_closed_by_the_host_wakes_the_run(guest, later, how):
     """Until 0.1 the end of the wait was queued, and the thread went on waiting for the peer."""
     mine, peer = uringtrio.socket.socketpair()
 
+    waits = {"close": lambda: mine.recv(1), "notify_closing": lambda: lowlevel.wait_readable(mine)}
+
     async def main():
         with pytest.raises(uringtrio.ClosedResourceError):
-            if how == "close":
-                await mine.recv(1)
-            else:
-                await lowlevel.wait_readable(mine)
+            await waits[how]()
 
     close = mine.close if how == "close" else functools.partial(lowlevel.notify_closing, mine)
     with mine, peer:

@@ -93,9 +93,9 @@ class FdStream(Sealed, Stream):
         if max_bytes is None:
             max_bytes = DEFAULT_RECEIVE_BYTES
         elif not isinstance(max_bytes, int):
-            raise TypeError(f"max_bytes must be integer >= 1, not {max_bytes!r}")
+            raise TypeError("max_bytes must be integer >= 1")
         elif max_bytes < 1:
-            raise ValueError(f"max_bytes must be integer >= 1, not {max_bytes!r}")
+            raise ValueError("max_bytes must be integer >= 1")
         buffer = bytearray(max_bytes)
         self._reading = op = Read(fd, buffer)
         # The descriptor does not block: try before waiting, which a sending end never ends.
