@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from uringtrio._ops.net import RecvInto, RecvMsg, SendMsg, SendTo
+from uringtrio._ops.datagram import SendTo
+from uringtrio._ops.net import RecvInto, RecvMsg, SendMsg
 
 ECANCELED = -errno.ECANCELED
 
@@ -35,6 +36,12 @@ def drain(sock):
         if not data:
             return bytes(received)
         received += data
+
+
+def send_to(sock, data, address):
+    op = SendTo(sock)
+    op.take(data, 0, address)
+    return op
 
 
 def cancel_and_finish(bench, op):
@@ -120,7 +127,7 @@ def test_datagrams_carry_their_addresses(bench, family, host):
         buffer = bytearray(100)
         receive = bench.submit(RecvMsg(two, [buffer], 0, 0))
         bench.settle()
-        assert bench.do(SendTo(one, b"datagram", 0, two.getsockname())) == 8
+        assert bench.do(send_to(one, b"datagram", two.getsockname())) == 8
         assert bench.finish(receive) == [8]
 
         assert buffer[:8] == b"datagram"
@@ -140,7 +147,7 @@ def test_unix_datagrams_carry_their_addresses(bench, tmp_path, name):
         two.setblocking(False)
         op = RecvMsg(two, [bytearray(10)], 0, 0)
         bench.submit(op)
-        assert bench.do(SendTo(one, b"x", 0, b"\0uringtrio two")) == 1
+        assert bench.do(send_to(one, b"x", b"\0uringtrio two")) == 1
         bench.finish(op)
 
         assert op.message()[2] == one.getsockname() == name
@@ -148,7 +155,7 @@ def test_unix_datagrams_carry_their_addresses(bench, tmp_path, name):
 
 def test_datagram_to_nobody_is_an_error(bench):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        op = SendTo(sock, b"x", 0, b"\0uringtrio nobody")
+        op = send_to(sock, b"x", b"\0uringtrio nobody")
         assert bench.do(op) == -errno.ECONNREFUSED
 
 
@@ -173,7 +180,7 @@ def test_link_local_sender_is_named_as_the_standard_library_does(bench):
             sock.setblocking(False)
             sock.bind((host, 0, 0, scope))
         op = bench.submit(RecvMsg(two, [bytearray(10)], 0, 0))
-        bench.do(SendTo(one, b"x", 0, two.getsockname()))
+        bench.do(send_to(one, b"x", two.getsockname()))
         bench.finish(op)
 
         assert op.message()[2] == one.getsockname() == (host, one.getsockname()[1], 0, scope)

@@ -25,6 +25,23 @@ class Chunks(uringtrio.abc.ReceiveStream):
         await lowlevel.checkpoint()
 
 
+class LateBytes(uringtrio.abc.ReceiveStream):
+    """A stream whose bytes arrive in the moment of its close."""
+
+    def __init__(self, data):
+        self.data = data
+        self.is_closed = uringtrio.Event()
+
+    async def receive_some(self, max_bytes=None):
+        del max_bytes
+        await self.is_closed.wait()
+        return self.data
+
+    async def aclose(self):
+        self.is_closed.set()
+        await lowlevel.checkpoint()
+
+
 def buffered(*chunks):
     return uringtrio.BufferedStream(Chunks(chunks))
 
@@ -262,6 +279,51 @@ def test_second_task_is_refused_even_if_its_bytes_are_there(run, settle):
             with pytest.raises(uringtrio.BusyResourceError):
                 stream.unread(b"x")
             await right.send_all(b"67890")
+
+    run(main)
+
+
+@pytest.mark.parametrize("call", [("receive_exactly", 4), ("receive_some",), ("receive_some", 4)])
+def test_call_that_finds_the_stream_closed_returns_nothing(run, call):
+    """It returned fewer bytes than it was asked for, or none, which looks like the end."""
+    name, *args = call
+
+    async def main():
+        left, _right = memory_stream_pair()
+        for _ in range(20):  # The tasks run in either order.
+            stream = uringtrio.BufferedStream(left)
+            stream.unread(b"abcdef")
+            results = []
+
+            async def receive(stream=stream, results=results):
+                try:
+                    results.append(await getattr(stream, name)(*args))
+                except uringtrio.ClosedResourceError:
+                    results.append(None)
+
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                nursery.start_soon(stream.aclose)
+            assert results in ([None], [b"abcdef"[: args[0] if args else None]])
+
+    run(main)
+
+
+def test_bytes_that_come_with_the_close_are_not_taken_for_those_before(run, settle):
+    """The first bytes were forgotten, and the next ones returned in their place."""
+
+    async def main():
+        stream = uringtrio.BufferedStream(LateBytes(b"cdefgh"))
+        stream.unread(b"ab")
+
+        async def receive():
+            with pytest.raises(uringtrio.ClosedResourceError):
+                await stream.receive_exactly(4)
+
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await settle()
+            await stream.aclose()
 
     run(main)
 

@@ -150,6 +150,30 @@ def test_line_with_its_delimiter_in_it_is_not_sent(run):
     run(main)
 
 
+def test_line_whose_end_would_complete_the_delimiter_early_is_not_sent(run):
+    """The peer saw a shorter line, and the rest of the delimiter as the next one."""
+
+    async def main():
+        left, right = framed_pair(LineCodec(delimiter=b"\r\n\r\n"))
+        with pytest.raises(ValueError, match="come early"):
+            await left.send(b"one\r\n")
+        await left.send(b"one\r")
+        assert await right.receive() == b"one\r"
+
+    run(main)
+
+
+def test_longest_line_may_be_cut_inside_its_delimiter():
+    """It was an error, as the first half of the delimiter was counted as a part of the line."""
+    codec = LineCodec(delimiter=b"\r\n", max_bytes=4)
+    buffer = bytearray(b"abcd\r")
+    assert codec.decode(buffer) == []
+    buffer += b"\n"
+    assert codec.decode(buffer) == [b"abcd"]
+    with pytest.raises(uringtrio.LimitExceededError):
+        codec.decode(bytearray(b"abcde\r"))
+
+
 @every_codec
 def test_end_inside_a_message_is_an_error(run, codec):
     async def main():
@@ -234,6 +258,80 @@ def test_send_in_a_cancelled_scope_sends_nothing_and_cuts_nothing(run):
         assert scope.cancelled_caught
         await left.send(b"sent")
         assert await right.receive() == b"sent"
+
+    run(main)
+
+
+def test_receive_that_finds_the_channel_closed_says_so(run):
+    """It raised IndexError."""
+
+    async def main():
+        for _ in range(20):  # The tasks run in either order.
+            left, right = framed_pair(LineCodec())
+            await left.transport_stream.send_all(b"one\ntwo\n")
+            assert await right.receive() == b"one"
+            results = []
+
+            async def receive(channel=right, results=results):
+                try:
+                    results.append(await channel.receive())
+                except uringtrio.ClosedResourceError:
+                    results.append(None)
+
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                nursery.start_soon(right.aclose)
+            assert results in ([None], [b"two"])
+
+    run(main)
+
+
+def test_bytes_that_come_with_the_close_are_no_message(run, settle):
+    """The beginning of the frame was forgotten, and the rest of it taken for a frame."""
+
+    class Late(uringtrio.abc.Stream):
+        def __init__(self):
+            self.chunks = [b"\x04\x01"]
+            self.is_closed = uringtrio.Event()
+
+        async def receive_some(self, max_bytes=None):
+            del max_bytes
+            if self.chunks:
+                await uringtrio.lowlevel.checkpoint()
+                return self.chunks.pop()
+            await self.is_closed.wait()
+            return b"\x01ab"
+
+        async def aclose(self):
+            self.is_closed.set()
+            await uringtrio.lowlevel.checkpoint()
+
+        async def send_all(self, data): ...
+
+        async def wait_send_all_might_not_block(self): ...
+
+    async def main():
+        channel = Framed(Late(), LengthPrefixCodec(size_bytes=1))
+
+        async def receive():
+            with pytest.raises(uringtrio.ClosedResourceError):
+                await channel.receive()
+
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await settle()
+            await channel.aclose()
+
+    run(main)
+
+
+def test_send_after_the_close_says_so_each_time(run):
+    async def main():
+        left, _right = framed_pair(LineCodec())
+        await left.aclose()
+        for _ in range(2):
+            with pytest.raises(uringtrio.ClosedResourceError):
+                await left.send(b"x")
 
     run(main)
 

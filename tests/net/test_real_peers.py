@@ -12,6 +12,8 @@ from uringtrio import socket
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
 
+needs_socat = pytest.mark.skipif(shutil.which("socat") is None, reason="no socat here")
+
 
 async def echo(stream):
     async for data in stream:
@@ -55,9 +57,8 @@ def test_server_answers_after_the_clients_end_of_stream(run, call, big):
     run(main)
 
 
+@needs_socat
 def test_client_talks_to_a_real_server(run, tmp_path):
-    if shutil.which("socat") is None:
-        pytest.skip("socat is not installed")
     path = tmp_path / "socket"
     command = ["socat", f"UNIX-LISTEN:{path},fork", "EXEC:cat"]
 
@@ -83,6 +84,59 @@ def test_client_talks_to_a_real_server(run, tmp_path):
             server.terminate()
             await uringtrio.to_thread.run_sync(server.wait)
         path.unlink(missing_ok=True)
+
+    run(main)
+
+
+@needs_socat
+def test_socat_gets_answers_to_its_datagrams(run):
+    async def answer(sock):
+        while True:
+            data, address = await sock.recvfrom(2048)
+            await sock.sendto(b"you said " + data, address)
+
+    async def main():
+        with socket.socket(type=socket.SOCK_DGRAM) as sock:
+            await sock.bind(("127.0.0.1", 0))
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(answer, sock)
+                command = ["socat", "-T1", "-", f"UDP:127.0.0.1:{sock.getsockname()[1]}"]
+                done = await uringtrio.run_process(command, stdin=b"hello", capture_stdout=True)
+                assert done.stdout == b"you said hello"
+                nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+@needs_socat
+@pytest.mark.parametrize("kind", ["UDP", "UNIX"])
+def test_socat_answers_our_datagrams(run, tmp_path, kind):
+    async def main():
+        family = socket.AF_UNIX if kind == "UNIX" else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            if kind == "UNIX":
+                await sock.bind(tmp_path / "client")
+                peer = tmp_path / "server"
+                listen = f"UNIX-RECVFROM:{peer}"
+            else:
+                # A port that was free a moment ago.
+                with stdlib.socket(type=stdlib.SOCK_DGRAM) as probe:
+                    probe.bind(("127.0.0.1", 0))
+                    peer = probe.getsockname()
+                listen = f"UDP-RECVFROM:{peer[1]},bind=127.0.0.1"
+            async with uringtrio.open_nursery() as nursery:
+                await nursery.start(uringtrio.run_process, ["socat", f"{listen},fork", "EXEC:cat"])
+                answer = None
+                # Nobody says when it listens; before that the datagram is lost, or refused.
+                while answer is None:
+                    with uringtrio.move_on_after(0.1):
+                        try:
+                            await sock.sendto(b"hello", peer)
+                            answer, _ = await sock.recvfrom(100)
+                        except (FileNotFoundError, ConnectionRefusedError):
+                            await uringtrio.sleep(0.005)
+                assert answer == b"hello"
+                nursery.cancel_scope.cancel()
 
     run(main)
 

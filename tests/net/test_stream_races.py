@@ -7,7 +7,7 @@ import socket as stdlib
 import pytest
 
 import uringtrio
-from uringtrio import socket
+from uringtrio import lowlevel, socket
 from uringtrio._drivers.scripted import ScriptedDriver
 
 DATA = b"hello"
@@ -273,3 +273,37 @@ def test_cancel_without_a_connection_hands_out_nothing():
 
     accepting.run(main, accepting.scope.cancel, accepting.answer_cancel)
     assert accepting.fds == []
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_send_to_a_half_closed_peer_that_does_not_read_can_be_ended(run, how):
+    """On a ring a worker carries it out, where one cancel was spent on MSG_WAITALL's next part."""
+
+    async def send(stream):
+        try:
+            await stream.send_all(bytes(1 << 25))
+        except uringtrio.ClosedResourceError:
+            assert how == "close"
+
+    async def main():
+        listener = uringtrio.socket.socket()
+        await listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        mine = uringtrio.socket.socket()
+        await mine.connect(listener.getsockname())
+        other, _ = await listener.accept()
+        peer, stream = uringtrio.SocketStream(mine), uringtrio.SocketStream(other)
+        with listener:
+            async with peer, stream:
+                await peer.send_eof()
+                async with uringtrio.open_nursery() as nursery:
+                    nursery.start_soon(send, stream)
+                    for _ in range(10):
+                        await lowlevel.checkpoint()
+                    if how == "cancel":
+                        nursery.cancel_scope.cancel()
+                    else:
+                        await stream.aclose()
+        assert 0 < stream.sent_bytes < 1 << 25
+
+    run(main, seconds=5)

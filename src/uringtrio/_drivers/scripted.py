@@ -20,6 +20,8 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from uringtrio._ops.transfer import Notification
+
 from .driver import Driver, IOStatistics, count_by_kind
 
 if TYPE_CHECKING:
@@ -63,9 +65,14 @@ class ScriptedDriver(Driver):
         """Return the ops in flight whose class has this name, oldest first."""
         return [op for op in self.in_flight.values() if type(op).__name__ == kind]
 
-    def complete(self, op: Op, res: int, data: bytes | None = None) -> None:
-        """Answer `op` with `res`, and with `data` if it receives."""
+    def complete(self, op: Op, res: int, data: bytes | None = None, *, more: bool = False) -> None:
+        """Answer `op` with `res`, and with `data` if it receives.
+
+        With `more` a `Notification` of it stays in flight, as after a zero-copy send.
+        """
         del self.in_flight[op.id]
+        if more:
+            self.in_flight[op.id] = Notification(op)
         if op in self.cancelled:
             self.cancelled.remove(op)
         op.res = res
@@ -73,6 +80,11 @@ class ScriptedDriver(Driver):
         self._completed += 1
         op.pins = None
         self._done.append(op)
+
+    def notify(self, notification: Notification) -> None:
+        """End `notification`: nobody waits for it, and it lets go of what it pins."""
+        del self.in_flight[notification.id]
+        notification.pins = None
 
     def submit(self, op: Op) -> None:
         self.last_id += 1

@@ -23,6 +23,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from uringtrio._ops.op import POLLIN, Op
+from uringtrio._ops.transfer import Notification
 from uringtrio._ring.ring import Ring
 
 from .driver import Driver, IOStatistics, count_by_kind
@@ -41,7 +42,13 @@ INTERRUPTED = frozenset({-errno.EINTR, -512})
 POLL_BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 CQE_F_BUFFER = 1 << 0
+CQE_F_MORE = 1 << 1
 CQE_BUFFER_SHIFT = 16
+
+# A cancel can be spent without effect: it interrupts a send that a kernel worker carries out, and
+# MSG_WAITALL takes what was sent until then for progress and goes on. So a cancel is repeated until
+# its op has ended; the first one is enough in all other cases.
+CANCEL_AGAIN_NS = 10_000_000
 
 # How long `close` waits for ops that a kernel worker will not let go of.
 DRAIN_SECONDS = 5.0
@@ -73,6 +80,7 @@ class UringDriver(Driver):
     __slots__ = (
         "_backlog",
         "_buffers",
+        "_cancelled",
         "_cancels",
         "_entered_id",
         "_epolls",
@@ -83,6 +91,7 @@ class UringDriver(Driver):
     )
 
     name = "io_uring"
+    splices_files = True
 
     def __init__(self, options: RingOptions, reason: str) -> None:
         self._ring = ring = Ring(options)
@@ -91,6 +100,9 @@ class UringDriver(Driver):
         # `_last_id` as it was at the last enter: ops and cancels are queued when they differ.
         self._entered_id = 0
         self._cancels = 0
+        # Ops that were cancelled and have not ended, as far as was looked: id to when to cancel
+        # again, by `time.monotonic_ns`.
+        self._cancelled: dict[int, int] = {}
         # See `_poll_through_epoll`; by the op's id.
         self._epolls: dict[int, select.epoll] = {}
         # See `fileno`; -1 until somebody asks.
@@ -133,14 +145,33 @@ class UringDriver(Driver):
 
     def cancel(self, op: Op) -> None:
         self._cancels += 1
+        self._cancelled[op.id] = time.monotonic_ns() + CANCEL_AGAIN_NS
+        self._submit_cancel(op.id)
+
+    def _submit_cancel(self, op_id: int) -> None:
         # Counts like an op, so that `wait` knows that something is queued.
         self.last_id += 1
-        cancel = functools.partial(self._ring.cancel, op.id)
+        cancel = functools.partial(self._ring.cancel, op_id)
         # Never before the op itself, which may be in the backlog.
         if self._backlog or cancel():
             self._queue(cancel)
 
+    def _cancel_again(self, timeout_ns: int) -> int:
+        """Repeat the cancels that are due; return how long to wait at most, for the next one."""
+        now = time.monotonic_ns()
+        for op_id, due in list(self._cancelled.items()):
+            if op_id not in self._ops:
+                del self._cancelled[op_id]
+            elif due <= now:
+                self._cancelled[op_id] = now + CANCEL_AGAIN_NS
+                self._submit_cancel(op_id)
+        if not self._cancelled or 0 <= timeout_ns <= CANCEL_AGAIN_NS:
+            return timeout_ns
+        return CANCEL_AGAIN_NS
+
     def wait(self, timeout_ns: int) -> Sequence[Op]:
+        if self._cancelled:
+            timeout_ns = self._cancel_again(timeout_ns)
         if (
             timeout_ns == 0
             and self._entered_id == self.last_id
@@ -171,7 +202,7 @@ class UringDriver(Driver):
                 returned[returned_count] = buffer
                 returned_count += 1
             elif res <= 0 or op.is_indirect:
-                if self._goes_on(op, res):
+                if self._goes_on(op, res, flags):
                     continue
                 res = op.res  # noqa: PLW2901  # what `perform` returned after a poll
                 op.pins = None
@@ -183,9 +214,14 @@ class UringDriver(Driver):
         self._ring.returned_count = returned_count
         return done
 
-    def _goes_on(self, op: Op, res: int) -> bool:
+    def _goes_on(self, op: Op, res: int, flags: int) -> bool:
         """Handle the rarer CQEs: say whether `op` is still under way, else set its result."""
+        if type(op) is Notification:
+            return True
         op.res = res
+        if flags & CQE_F_MORE:
+            # It has ended, and the kernel goes on reading the data, until one more CQE.
+            self._ops[op.id] = Notification(op)
         if op is self._wake_op:
             if op.interruption is None:
                 self.submit(op)

@@ -49,6 +49,14 @@ async def resolve(sock: socket.socket | SocketType, address: Any, *, local: bool
     return (*resolved[:2], *rest, *resolved[given:])
 
 
+def is_numeric(family: int, address: Any) -> bool:
+    """Say whether `address` is an internet address that system calls take as it is."""
+    size = 2 if family == socket.AF_INET else 4 if family == socket.AF_INET6 else 0
+    if not size or type(address) is not tuple or len(address) != size:
+        return False
+    return type(address[1]) is int and _is_numeric(family, address[0])
+
+
 def checked_path(address: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str | bytes:
     """Return the address of a Unix socket as str or bytes.
 

@@ -10,7 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, final
 
 from uringtrio._abc import HalfCloseableStream, Sealed
-from uringtrio._errors import BusyResourceError, IncompleteReceiveError, LimitExceededError
+from uringtrio._errors import (
+    BusyResourceError,
+    ClosedResourceError,
+    IncompleteReceiveError,
+    LimitExceededError,
+)
 from uringtrio._scheduler.traps import checkpoint
 
 if TYPE_CHECKING:
@@ -40,7 +45,7 @@ class BufferedStream(Sealed, HalfCloseableStream):
         transport_stream: the stream.
     """
 
-    __slots__ = ("__weakref__", "_buffer", "_is_receiving", "transport_stream")
+    __slots__ = ("__weakref__", "_buffer", "_is_closed", "_is_receiving", "transport_stream")
 
     def __init__(self, transport_stream: Stream | ReceiveStream) -> None:
         if not hasattr(transport_stream, "receive_some"):
@@ -50,6 +55,7 @@ class BufferedStream(Sealed, HalfCloseableStream):
         self.transport_stream: Any = transport_stream
         self._buffer = bytearray()
         self._is_receiving = False
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"BufferedStream({self.transport_stream!r}), with {len(self._buffer)} bytes buffered"
@@ -184,8 +190,14 @@ class BufferedStream(Sealed, HalfCloseableStream):
 
         Checkpoint: always.
         """
+        self._is_closed = True
         self._buffer.clear()
         await self.transport_stream.aclose()
+
+    def _check_open(self) -> None:
+        # After each wait: what has arrived since follows bytes that `aclose` has forgotten.
+        if self._is_closed:
+            raise ClosedResourceError("this stream was closed")
 
     def _start(self) -> None:
         if self._is_receiving:
@@ -203,10 +215,12 @@ class BufferedStream(Sealed, HalfCloseableStream):
         try:
             if len(self._buffer) >= count:
                 await checkpoint()
+                self._check_open()
                 return True
             while len(self._buffer) < count:
                 missing = max(count - len(self._buffer), RECEIVE_BYTES_MIN)
                 data = await self.transport_stream.receive_some(missing)
+                self._check_open()
                 if not data:
                     return False
                 self._buffer += data

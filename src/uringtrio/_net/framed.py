@@ -13,6 +13,7 @@ from uringtrio._abc import Channel, Sealed
 from uringtrio._errors import (
     BrokenResourceError,
     BusyResourceError,
+    ClosedResourceError,
     EndOfChannel,
     IncompleteReceiveError,
     LimitExceededError,
@@ -141,16 +142,23 @@ class LineCodec(Codec[bytes]):
         line = bytes(message)
         if len(line) > self._max_bytes:
             raise LimitExceededError(f"a line of {len(line)} bytes; at most are {self._max_bytes}")
-        if self._delimiter in line:
-            raise ValueError(f"a line must not contain its delimiter {self._delimiter!r}")
-        return line + self._delimiter
+        frame = line + self._delimiter
+        # The end of a line may also make a delimiter with what follows it: b"\n" before b"\n\n".
+        if frame.find(self._delimiter) != len(line):
+            raise ValueError(
+                f"a line must not contain its delimiter {self._delimiter!r}, "
+                "nor end in a way that makes it come early"
+            )
+        return frame
 
     def decode(self, buffer: bytearray) -> list[bytes]:
         *lines, rest = bytes(buffer).split(self._delimiter)
         too_long = next((i for i, line in enumerate(lines) if len(line) > self._max_bytes), None)
         if too_long is not None:
             lines = lines[:too_long]
-        if not lines and (too_long is not None or len(rest) > self._max_bytes):
+        # The rest may end in a part of the delimiter.
+        end_max = self._max_bytes + len(self._delimiter)
+        if not lines and (too_long is not None or len(rest) >= end_max):
             raise LimitExceededError(f"the peer sends a line of over {self._max_bytes} bytes")
         del buffer[: sum(map(len, lines)) + len(lines) * len(self._delimiter)]
         if self._delimiter == b"\n":
@@ -177,6 +185,7 @@ class Framed(Sealed, Channel[T]):
         "__weakref__",
         "_buffer",
         "_codec",
+        "_is_closed",
         "_is_cut",
         "_is_receiving",
         "_is_sending",
@@ -196,6 +205,7 @@ class Framed(Sealed, Channel[T]):
         self._is_sending = False
         # A frame was sent in part only, so that no other can follow it.
         self._is_cut = False
+        self._is_closed = False
 
     async def send(self, value: T) -> None:
         """Send one message.
@@ -215,6 +225,7 @@ class Framed(Sealed, Channel[T]):
         """
         if self._is_sending:
             raise BusyResourceError("another task is already sending through this channel")
+        self._check_open()
         if self._is_cut:
             raise BrokenResourceError("an earlier message was sent in part only: close the channel")
         frame = self._codec.encode(value)
@@ -246,16 +257,23 @@ class Framed(Sealed, Channel[T]):
         try:
             if self._messages:
                 await checkpoint()
+                self._check_open()
                 return self._messages.pop()
             # There may be bytes left of a call that was cancelled, or before a frame too large.
             while not self._decode():
                 data = await self.transport_stream.receive_some()
+                self._check_open()
                 if not data:
                     self._refuse_rest()
                 self._buffer += data
             return self._messages.pop()
         finally:
             self._is_receiving = False
+
+    def _check_open(self) -> None:
+        # After each wait too: what has arrived since follows bytes that `aclose` has forgotten.
+        if self._is_closed:
+            raise ClosedResourceError("this channel was closed")
 
     def _decode(self) -> bool:
         if self._buffer:
@@ -275,6 +293,7 @@ class Framed(Sealed, Channel[T]):
 
         Checkpoint: always.
         """
+        self._is_closed = True
         self._messages.clear()
         self._buffer.clear()
         await self.transport_stream.aclose()

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket as stdlib
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from uringtrio._abc import AsyncResource, Listener, Sealed
@@ -45,6 +46,9 @@ SCARCITY_SLEEP_SECONDS = 0.1
 
 # The kernel cuts it to net.core.somaxconn, which is what "as long as possible" means.
 BACKLOG_MAX = 0xFFFF
+
+# Whether the caller is one of several runs that listen on the same ports; `_shards` sets it.
+SHARES_PORTS: ContextVar[bool] = ContextVar("shares_ports", default=False)
 
 
 @final
@@ -137,7 +141,7 @@ async def open_tcp_listeners(
     *,
     host: str | bytes | None = None,
     backlog: int | None = None,
-    reuse_port: bool = False,
+    reuse_port: bool | None = None,
     fastopen: int | None = None,
 ) -> list[SocketListener]:
     """Listen on a TCP port, on each address that `host` has.
@@ -149,7 +153,8 @@ async def open_tcp_listeners(
         backlog: how many connections may wait to be accepted; None is as many as the system
             allows.
         reuse_port: whether others of the same user may listen on the port too, if they say so as
-            well; the kernel spreads the connections over them.
+            well; the kernel spreads the connections over them. None is True in the shards of
+            `run_sharded`, and False elsewhere.
         fastopen: how many connections may wait whose data came with their first packet, before
             the handshake is done; such data may come twice. None refuses them.
 
@@ -193,9 +198,11 @@ async def open_tcp_listeners(
     return listeners
 
 
-def _listening_options(*, reuse_port: bool, fastopen: int | None) -> list[tuple[int, int, int]]:
+def _listening_options(
+    *, reuse_port: bool | None, fastopen: int | None
+) -> list[tuple[int, int, int]]:
     options = [(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, 1)]
-    if reuse_port:
+    if SHARES_PORTS.get() if reuse_port is None else reuse_port:
         options.append((stdlib.SOL_SOCKET, stdlib.SO_REUSEPORT, 1))
     if fastopen is not None:
         if not isinstance(fastopen, int):
@@ -294,7 +301,7 @@ async def serve_tcp(  # noqa: PLR0913  # Trio's arguments, and two of our own
     *,
     host: str | bytes | None = None,
     backlog: int | None = None,
-    reuse_port: bool = False,
+    reuse_port: bool | None = None,
     fastopen: int | None = None,
     handler_nursery: Nursery | None = None,
     task_status: TaskStatus[list[SocketListener]] = TASK_STATUS_IGNORED,

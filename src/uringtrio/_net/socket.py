@@ -16,6 +16,7 @@ import socket as stdlib
 from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
 from uringtrio._errors import BusyResourceError, Cancelled
+from uringtrio._ops.datagram import RecvFrom, SendTo
 from uringtrio._ops.net import (
     Accept,
     Connect,
@@ -25,7 +26,6 @@ from uringtrio._ops.net import (
     RecvMsg,
     Send,
     SendMsg,
-    SendTo,
 )
 from uringtrio._ops.op import POLLOUT, Op
 from uringtrio._scheduler.current import in_trio_run
@@ -33,8 +33,9 @@ from uringtrio._scheduler.locals import RunVar
 from uringtrio._scheduler.traps import checkpoint, checkpoint_if_cancelled
 from uringtrio._threads import to_thread
 
-from .address import resolve
+from .address import is_numeric, resolve
 from .closing import close_after
+from .hold import Hold
 from .socket_type import SocketType
 
 if TYPE_CHECKING:
@@ -182,7 +183,8 @@ class Socket(SocketType):
     def _read(self, op: OpT) -> OpT:
         # In flight, maybe for a task that is gone. One that has completed has what it is to have,
         # and the next may begin before its task has resumed.
-        if self._reading is not None and self._reading.id:
+        before = self._reading
+        if before is not None and (before.id or type(before) is Hold):
             raise BusyResourceError("another task is already receiving from this socket")
         self._reading = op
         return op
@@ -208,15 +210,36 @@ class Socket(SocketType):
         op.sent = 0
         return op
 
+    def _start_recvfrom(self, size: int, flags: int) -> RecvFrom:
+        op = self._reading
+        if type(op) is not RecvFrom or op.waiter is not None or op.id:
+            op = self._read(RecvFrom(self._sock))
+        op.size = size
+        op.flags = flags
+        return op
+
+    def _start_sendto(self, data: Buffer, flags: int, address: Address) -> SendTo:
+        op = self._writing
+        if type(op) is not SendTo or op.waiter is not None or op.id:
+            # Many tasks may send datagrams, as long as at most one of them has to wait for that.
+            rival = op if op is not None and op.id else None
+            op = SendTo(self._sock, rival)
+            if rival is None:
+                self._writing = op
+        op.take(_readable(data), flags, address)
+        return op
+
     def _start_send_vector(self, views: Sequence[Buffer]) -> SendMsg:
         return self._write(SendMsg(self._sock, views, (), stdlib.MSG_WAITALL, None))
 
     async def recv(self, bufsize: int, flags: int = 0) -> bytes:
         try:
-            is_plain = bufsize > 0 and not flags and self._is_stream
+            is_plain = bufsize > 0 and not flags
         except TypeError:
             await checkpoint()  # Trio's is one also with a wrong argument.
             raise
+        if not self._is_stream:
+            return (await self._start_recvfrom(_checked_size(bufsize), flags))[0]  # type: ignore[no-any-return]
         if not is_plain:
             buffer = bytearray(_checked_size(bufsize))
             size = await self._read(RecvInto(self._sock, memoryview(buffer), flags))
@@ -228,10 +251,7 @@ class Socket(SocketType):
         return await self._read(RecvInto(self._sock, view, flags))  # type: ignore[no-any-return]
 
     async def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Address]:
-        buffer = bytearray(_checked_size(bufsize))
-        op = RecvMsg(self._sock, [buffer], 0, flags)
-        size = await self._read(op)
-        return bytes(buffer[:size]), op.message()[2]
+        return await self._start_recvfrom(_checked_size(bufsize), flags)  # type: ignore[no-any-return]
 
     async def recvfrom_into(
         self, buffer: Any, nbytes: int = 0, flags: int = 0
@@ -257,6 +277,8 @@ class Socket(SocketType):
         return size, *op.message()
 
     async def send(self, data: Buffer, flags: int = 0) -> int:
+        if not self._is_stream:
+            return await self._start_sendto(data, flags, None)  # type: ignore[no-any-return]
         return await self._start_send(_readable(data), flags | stdlib.MSG_NOSIGNAL)  # type: ignore[no-any-return]
 
     async def sendto(self, data: Buffer, *args: Any) -> int:
@@ -266,9 +288,11 @@ class Socket(SocketType):
                 f"not {len(args) + 1} arguments"
             )
         *flags, address = args
-        address = await self._resolve(address, local=False)
-        op = SendTo(self._sock, _readable(data), flags[0] if flags else 0, address)
-        return await self._write(op)  # type: ignore[no-any-return]
+        if not is_numeric(self._family, address):
+            address = await self._resolve(address, local=False)
+        if self._is_stream:
+            self._check_sendable()
+        return await self._start_sendto(data, flags[0] if flags else 0, address)  # type: ignore[no-any-return]
 
     async def sendmsg(
         self,

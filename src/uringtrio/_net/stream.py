@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import os
 import socket as stdlib
 from typing import TYPE_CHECKING, final
 
 from uringtrio._abc import Buffer, HalfCloseableStream, Sealed
-from uringtrio._errors import BrokenResourceError, ClosedResourceError
+from uringtrio._errors import ClosedResourceError
 from uringtrio._scheduler.traps import checkpoint
 
+from . import zero_copy as zero_copies
 from .credentials import PeerCredentials, peer_credentials
 from .foreign import ForeignSocket
+from .send_file import FileSending, open_file
 from .socket import Socket
 from .socket_type import SocketType
+from .stream_error import CLOSED_ERRNOS, as_stream_error
 from .vector import Vector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .send_file import HasFileno
 
 # What receive_some asks for when the caller has no wish: Trio's figure.
 DEFAULT_RECEIVE_BYTES = 65536
@@ -26,15 +31,6 @@ DEFAULT_RECEIVE_BYTES = 65536
 # Unsent bytes that the kernel may hold before the socket stops being writable: small, so that
 # `wait_send_all_might_not_block` means that the peer keeps up. Trio's figure, and Apple's.
 NOTSENT_LOWAT_BYTES = 2**14
-
-_CLOSED_ERRNOS = frozenset({errno.EBADF, errno.ENOTSOCK})
-
-
-def as_stream_error(exc: OSError) -> Exception:
-    """Say in a stream's words what went wrong with its socket."""
-    if exc.errno in _CLOSED_ERRNOS:
-        return ClosedResourceError("this socket was already closed")
-    return BrokenResourceError(f"socket connection broken: {exc}")
 
 
 @final
@@ -52,8 +48,9 @@ class SocketStream(Sealed, HalfCloseableStream):
 
     Attributes:
         socket: the socket.
-        sent_bytes: how many bytes of its data the last `send_all` that has ended had sent: all of
-            them if it returned, and no more and no less than this if it was cancelled or failed.
+        sent_bytes: how many bytes of its data the last `send_all` or `send_file` that has ended
+            had sent: all of them if it returned, and no more and no less than this if it was
+            cancelled or failed.
             Sent is what the kernel has taken; whether the peer has got it, only the peer can say.
     """
 
@@ -76,19 +73,26 @@ class SocketStream(Sealed, HalfCloseableStream):
             socket.setsockopt(stdlib.IPPROTO_TCP, stdlib.TCP_NODELAY, 1)
             socket.setsockopt(stdlib.IPPROTO_TCP, stdlib.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT_BYTES)
 
-    async def send_all(self, data: Buffer | Sequence[Buffer]) -> None:
+    async def send_all(self, data: Buffer | Sequence[Buffer], *, zero_copy: bool = False) -> None:
         """Send all of `data`, waiting as long as the peer does not take it.
 
         Args:
             data: any number of bytes, zero included; or a list or tuple of such buffers, which
                 are sent as one, in their order, without being copied together. They are borrowed
                 until the call returns or raises; do not change them meanwhile.
+            zero_copy: let the network card read `data` where it lies, instead of copying it into
+                the kernel. It must be read-only, because it is borrowed for longer: until the
+                peer has acknowledged it, for which the end of the run waits too, though not for
+                ever. It saves time from some 32 KiB on, and none within one machine. What is
+                shorter than 16 KiB is copied, and so is all where this cannot be had: with
+                another driver than io_uring, before Linux 6.0, through Unix sockets.
 
         Raises:
             BusyResourceError: another task is sending through this stream.
             BrokenResourceError: the connection is gone.
             ClosedResourceError: this side was closed before or during the call.
-            TypeError: `data` is no buffer, nor a list or tuple of buffers.
+            TypeError: `data` is no buffer, nor a list or tuple of buffers; or it can be written
+                to, with `zero_copy`.
 
         If it is cancelled, a part of `data` has been sent: `sent_bytes` says how much. To go on,
         send the rest.
@@ -98,6 +102,9 @@ class SocketStream(Sealed, HalfCloseableStream):
         io = self._io
         if io.did_shutdown_SHUT_WR:
             raise ClosedResourceError("can't send data after sending EOF")
+        if zero_copy:
+            await self._send_uncopied(zero_copies.checked(data))
+            return
         if type(data) is not bytes:
             if isinstance(data, (list, tuple)):
                 await self._send_vector(Vector(data))
@@ -129,6 +136,72 @@ class SocketStream(Sealed, HalfCloseableStream):
             raise as_stream_error(exc) from exc
         finally:
             self.sent_bytes = vector.sent_bytes
+
+    async def _send_uncopied(self, views: list[memoryview]) -> None:
+        sent = 0
+        try:
+            if not views:
+                await self._send_nothing()
+            for view in views:
+                end = sent + len(view)
+                while sent < end:
+                    sent += await zero_copies.send_some(self._io, view[sent - end :])
+        except OSError as exc:
+            raise as_stream_error(exc) from exc
+        finally:
+            self.sent_bytes = sent
+
+    async def send_file(
+        self, file: int | HasFileno, offset: int = 0, count: int | None = None
+    ) -> int:
+        """Send the content of a file, without copying it through this process.
+
+        It goes from the kernel's memory of the file to the socket: by splice(2) in a kernel worker
+        on io_uring, elsewhere by sendfile(2), for which the whole run waits while a part of the
+        file comes from the disk. Where neither can read the file it is read and sent.
+
+        Args:
+            file: open for reading, on a disk: an object with `fileno()`, as `open` returns, or a
+                descriptor. Neither its position nor what it has buffered matters or changes; it
+                may be closed meanwhile. Changes to the file meanwhile may or may not be sent.
+            offset: where in the file to begin, in bytes.
+            count: the most bytes to send; None is to the end of the file.
+
+        Returns:
+            How many bytes were sent: `count`, or fewer if the file ended before, as one that is
+            cut short meanwhile does; 0 for an `offset` behind its end.
+
+        Raises:
+            BusyResourceError: another task is sending through this stream.
+            BrokenResourceError: the connection is gone.
+            ClosedResourceError: this side was closed before or during the call.
+            OSError: the file cannot be read.
+            TypeError: `file` is no such object, or a number is no int.
+            ValueError: `file` is closed or not on a disk, or a number is negative.
+
+        If it is cancelled or fails, a part has been sent: `sent_bytes` says how much. To go on,
+        call it again with `offset` that much higher.
+
+        Checkpoint: always.
+
+        Source: splice(2), sendfile(2).
+        """
+        io = self._io
+        if io.did_shutdown_SHUT_WR:
+            raise ClosedResourceError("can't send data after sending EOF")
+        fd = open_file(file, offset, count)
+        sending = FileSending(fd, offset, count)
+        try:
+            if count == 0 or self.socket.fileno() == -1:
+                await self._send_nothing()
+            elif isinstance(io, Socket):
+                await sending.through(io)
+            else:
+                await io._alone(sending.copied, self.socket.send)
+        finally:
+            os.close(fd)
+            self.sent_bytes = sending.sent_bytes
+        return sending.sent_bytes
 
     async def _send_nothing(self) -> None:
         self._io._check_sendable()
@@ -225,6 +298,6 @@ class SocketStream(Sealed, HalfCloseableStream):
         try:
             return peer_credentials(self.socket)
         except OSError as exc:
-            if exc.errno in _CLOSED_ERRNOS:
+            if exc.errno in CLOSED_ERRNOS:
                 raise as_stream_error(exc) from exc
             raise

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from .op import POLLIN, POLLOUT, Op
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from uringtrio._ring.ring import Ring
+
+# The most that one read or write transfers, whatever it is asked for: MAX_RW_COUNT, read(2).
+TRANSFER_BYTES_MAX = 0x7FFFF000
+FSYNC_DATASYNC = 1
 
 
 def pollable(fd: int, interest: int) -> int:
@@ -56,7 +62,8 @@ class Read(Op):
     __slots__ = ("_offset",)
 
     def __init__(self, fd: int, buffer: Any, offset: int = -1) -> None:
-        super().__init__(fd, pollable(fd, POLLIN))
+        # What has offsets has no readiness.
+        super().__init__(fd, 0 if offset >= 0 else pollable(fd, POLLIN))
         self.pins = (buffer, None)
         self._offset = offset
         # The descriptor may be a blocking one.
@@ -66,7 +73,7 @@ class Read(Op):
         buffer, _ = self.pins
         pin = ring.pin(buffer, writable=True)
         self.pins = (buffer, pin)
-        return ring.read(self.id, self.fd, pin, len(pin), self._offset)
+        return ring.read(self.id, self.fd, pin, min(len(pin), TRANSFER_BYTES_MAX), self._offset)
 
     def perform(self) -> int:
         buffer, _ = self.pins
@@ -85,7 +92,7 @@ class Write(Op):
     __slots__ = ("_offset",)
 
     def __init__(self, fd: int, data: Any, offset: int = -1) -> None:
-        super().__init__(fd, pollable(fd, POLLOUT))
+        super().__init__(fd, 0 if offset >= 0 else pollable(fd, POLLOUT))
         self.pins = (data, None)
         self._offset = offset
         # The descriptor may be a blocking one.
@@ -95,7 +102,7 @@ class Write(Op):
         data, _ = self.pins
         pin = ring.pin(data, writable=False)
         self.pins = (data, pin)
-        return ring.write(self.id, self.fd, pin, len(pin), self._offset)
+        return ring.write(self.id, self.fd, pin, min(len(pin), TRANSFER_BYTES_MAX), self._offset)
 
     def perform(self) -> int:
         data, _ = self.pins
@@ -105,3 +112,75 @@ class Write(Op):
         if self._offset < 0:
             return os.write(self.fd, data)
         return os.pwrite(self.fd, data, self._offset)
+
+
+class ReadV(Op):
+    """preadv(2) into the caller's buffers, in their order, at `offset` >= 0.
+
+    Attributes:
+        pins: (the buffers, what pins them); the last completion lets them go.
+    """
+
+    __slots__ = ("_offset",)
+
+    def __init__(self, fd: int, buffers: Sequence[Any], offset: int) -> None:
+        super().__init__(fd)
+        self.pins = (buffers, None)
+        self._offset = offset
+
+    def prepare(self, ring: Ring) -> int:
+        buffers, _ = self.pins
+        pins = [ring.pin(buffer, writable=True) for buffer in buffers]
+        vectors = ring.new_vectors(pins)
+        self.pins = (buffers, (pins, vectors))
+        return ring.readv(self.id, self.fd, vectors, len(pins), self._offset)
+
+    def perform(self) -> int:
+        buffers, _ = self.pins
+        return os.preadv(self.fd, buffers, self._offset)
+
+
+class WriteV(Op):
+    """pwritev(2) of the buffers, in their order, at `offset` >= 0: returns how many bytes.
+
+    Attributes:
+        pins: (the buffers, what pins them); the last completion lets them go.
+    """
+
+    __slots__ = ("_offset",)
+
+    def __init__(self, fd: int, buffers: Sequence[Any], offset: int) -> None:
+        super().__init__(fd)
+        self.pins = (buffers, None)
+        self._offset = offset
+
+    def prepare(self, ring: Ring) -> int:
+        buffers, _ = self.pins
+        pins = [ring.pin(buffer, writable=False) for buffer in buffers]
+        vectors = ring.new_vectors(pins)
+        self.pins = (buffers, (pins, vectors))
+        return ring.writev(self.id, self.fd, vectors, len(pins), self._offset)
+
+    def perform(self) -> int:
+        buffers, _ = self.pins
+        return os.pwritev(self.fd, buffers, self._offset)
+
+
+class Fsync(Op):
+    """fsync(2), or fdatasync(2) with `data_only`."""
+
+    __slots__ = ("_data_only",)
+
+    def __init__(self, fd: int, *, data_only: bool) -> None:
+        super().__init__(fd)
+        self._data_only = data_only
+
+    def prepare(self, ring: Ring) -> int:
+        return ring.fsync(self.id, self.fd, FSYNC_DATASYNC if self._data_only else 0)
+
+    def perform(self) -> int:
+        if self._data_only and hasattr(os, "fdatasync"):
+            os.fdatasync(self.fd)
+        else:
+            os.fsync(self.fd)
+        return 0

@@ -50,8 +50,9 @@ NOMEM_RETRY_SECONDS = 0.15
 
 # The shim's functions that are methods of Ring under their own names.
 BOUND = (
-    "accept", "cancel", "connect", "eventfd", "flush", "nop", "poll", "read", "recv",
-    "recv_provided", "recvmsg", "send", "sendmsg", "shutdown", "write",
+    "accept", "cancel", "connect", "eventfd", "flush", "fsync", "link", "mkdir", "nop", "openat",
+    "poll", "read", "readv", "recv", "recv_provided", "recvmsg", "rename", "send", "send_zc",
+    "sendmsg", "shutdown", "splice", "statx", "symlink", "unlink", "write", "writev",
 )  # fmt: skip
 
 Prepare = Callable[..., int]
@@ -84,6 +85,18 @@ class Ring:
     poll: Prepare  # (id, fd, events)
     read: Prepare  # (id, fd, buffer, size, offset)
     write: Prepare  # (id, fd, data, size, offset)
+    readv: Prepare  # (id, fd, vectors, count, offset)
+    writev: Prepare  # (id, fd, vectors, count, offset)
+    fsync: Prepare  # (id, fd, flags)
+    openat: Prepare  # (id, path, flags, mode); paths are bytes without a zero byte
+    statx: Prepare  # (id, directory, path, flags, mask, 256 bytes for the result)
+    rename: Prepare  # (id, old path, new path)
+    unlink: Prepare  # (id, path, flags)
+    mkdir: Prepare  # (id, path, mode)
+    symlink: Prepare  # (id, target, path)
+    link: Prepare  # (id, old path, new path)
+    splice: Prepare  # (id, source, source offset, sink, sink offset, size, flags)
+    send_zc: Prepare  # (id, fd, data, size, flags); two CQEs if the first has F_MORE
     cancel: Prepare  # (target id); its own CQE carries id 0
     eventfd: Callable[[int], int]  # (an eventfd to signal); 0 or a negated errno
     flush: Callable[[], int]  # submits without reaping; a count or a negated errno
@@ -230,14 +243,19 @@ class Ring:
         self, pins: list[Any], name: Any, name_size: int, control: Any, control_size: int
     ) -> tuple[Any, list[Any]]:
         """Return a `struct msghdr` over pinned buffers, and what must live as long as it does."""
-        vectors = ffi.new("struct iovec[]", max(len(pins), 1))
-        for vector, pin in zip(vectors, pins, strict=False):
-            vector.iov_base, vector.iov_len = pin, len(pin)
+        vectors = self.new_vectors(pins)
         message = ffi.new("struct msghdr *")
         message.msg_iov, message.msg_iovlen = vectors, len(pins)
         message.msg_name, message.msg_namelen = name, name_size
         message.msg_control, message.msg_controllen = control, control_size
         return message, [vectors, pins, name, control]
+
+    def new_vectors(self, pins: list[Any]) -> Any:
+        """Return an array of `struct iovec` over pinned buffers, which must live as long."""
+        vectors = ffi.new("struct iovec[]", max(len(pins), 1))
+        for vector, pin in zip(vectors, pins, strict=False):
+            vector.iov_base, vector.iov_len = pin, len(pin)
+        return vectors
 
     def copy_out(self, memory: Any, size: int) -> bytes:
         """Return the first `size` bytes of kernel-written memory."""

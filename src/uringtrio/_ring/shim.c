@@ -5,6 +5,7 @@
  * opened the ring. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #ifndef IORING_SQ_TASKRUN
 #define IORING_SQ_TASKRUN (1U << 2)
 #endif
+#define UT_OP_SEND_ZC 47
 
 struct ut_cqe_words {
     uint64_t id;
@@ -314,6 +316,75 @@ int ut_read(struct ut_ring *r, uint64_t id, int fd, void *buffer, size_t size, i
 int ut_write(struct ut_ring *r, uint64_t id, int fd, void *data, size_t size, int64_t offset)
 {
     UT_PREPARE(r, id, io_uring_prep_write(sqe, fd, data, (unsigned)size, (uint64_t)offset));
+}
+
+int ut_readv(struct ut_ring *r, uint64_t id, int fd, struct iovec *vectors, unsigned count,
+             int64_t offset)
+{
+    UT_PREPARE(r, id, io_uring_prep_readv(sqe, fd, vectors, count, (uint64_t)offset));
+}
+
+int ut_writev(struct ut_ring *r, uint64_t id, int fd, struct iovec *vectors, unsigned count,
+              int64_t offset)
+{
+    UT_PREPARE(r, id, io_uring_prep_writev(sqe, fd, vectors, count, (uint64_t)offset));
+}
+
+int ut_fsync(struct ut_ring *r, uint64_t id, int fd, unsigned flags)
+{
+    UT_PREPARE(r, id, io_uring_prep_fsync(sqe, fd, flags));
+}
+
+int ut_openat(struct ut_ring *r, uint64_t id, char *path, int flags, unsigned mode)
+{
+    UT_PREPARE(r, id, io_uring_prep_openat(sqe, AT_FDCWD, path, flags, mode));
+}
+
+int ut_statx(struct ut_ring *r, uint64_t id, int dir, char *path, int flags, unsigned mask,
+             void *result)
+{
+    UT_PREPARE(r, id, io_uring_prep_statx(sqe, dir, path, flags, mask, result));
+}
+
+int ut_rename(struct ut_ring *r, uint64_t id, char *old_path, char *new_path)
+{
+    UT_PREPARE(r, id, io_uring_prep_renameat(sqe, AT_FDCWD, old_path, AT_FDCWD, new_path, 0));
+}
+
+int ut_unlink(struct ut_ring *r, uint64_t id, char *path, int flags)
+{
+    UT_PREPARE(r, id, io_uring_prep_unlinkat(sqe, AT_FDCWD, path, flags));
+}
+
+int ut_mkdir(struct ut_ring *r, uint64_t id, char *path, unsigned mode)
+{
+    UT_PREPARE(r, id, io_uring_prep_mkdirat(sqe, AT_FDCWD, path, mode));
+}
+
+int ut_symlink(struct ut_ring *r, uint64_t id, char *target, char *path)
+{
+    UT_PREPARE(r, id, io_uring_prep_symlinkat(sqe, target, AT_FDCWD, path));
+}
+
+int ut_link(struct ut_ring *r, uint64_t id, char *old_path, char *new_path)
+{
+    UT_PREPARE(r, id, io_uring_prep_linkat(sqe, AT_FDCWD, old_path, AT_FDCWD, new_path, 0));
+}
+
+int ut_splice(struct ut_ring *r, uint64_t id, int source, int64_t source_offset, int sink,
+              int64_t sink_offset, unsigned size, unsigned flags)
+{
+    UT_PREPARE(r, id, io_uring_prep_splice(sqe, source, source_offset, sink, sink_offset, size,
+                                           flags));
+}
+
+/* A send but for its opcode: two CQEs, of which the last says that the data is free. */
+int ut_send_zc(struct ut_ring *r, uint64_t id, int fd, void *data, size_t size, int flags)
+{
+    UT_PREPARE(r, id, {
+        io_uring_prep_send(sqe, fd, data, size, flags);
+        sqe->opcode = UT_OP_SEND_ZC;
+    });
 }
 
 /* The cancel's own CQE carries id 0, which no op has. */

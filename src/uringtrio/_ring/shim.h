@@ -52,4 +52,20 @@ int ut_close(struct ut_ring *ring, uint64_t id, int fd);
 int ut_poll(struct ut_ring *ring, uint64_t id, int fd, unsigned events);
 int ut_read(struct ut_ring *ring, uint64_t id, int fd, void *buffer, size_t size, int64_t offset);
 int ut_write(struct ut_ring *ring, uint64_t id, int fd, void *data, size_t size, int64_t offset);
+int ut_readv(struct ut_ring *ring, uint64_t id, int fd, struct iovec *vectors, unsigned count,
+             int64_t offset);
+int ut_writev(struct ut_ring *ring, uint64_t id, int fd, struct iovec *vectors, unsigned count,
+              int64_t offset);
+int ut_fsync(struct ut_ring *ring, uint64_t id, int fd, unsigned flags);
+int ut_openat(struct ut_ring *ring, uint64_t id, char *path, int flags, unsigned mode);
+int ut_statx(struct ut_ring *ring, uint64_t id, int dir, char *path, int flags, unsigned mask,
+             void *result);
+int ut_rename(struct ut_ring *ring, uint64_t id, char *old_path, char *new_path);
+int ut_unlink(struct ut_ring *ring, uint64_t id, char *path, int flags);
+int ut_mkdir(struct ut_ring *ring, uint64_t id, char *path, unsigned mode);
+int ut_symlink(struct ut_ring *ring, uint64_t id, char *target, char *path);
+int ut_link(struct ut_ring *ring, uint64_t id, char *old_path, char *new_path);
+int ut_splice(struct ut_ring *ring, uint64_t id, int source, int64_t source_offset, int sink,
+              int64_t sink_offset, unsigned size, unsigned flags); /* offset -1: none */
+int ut_send_zc(struct ut_ring *ring, uint64_t id, int fd, void *data, size_t size, int flags);
 int ut_cancel(struct ut_ring *ring, uint64_t target);

@@ -1,0 +1,244 @@
+"""Datagrams, which are received and sent at once where that needs no waiting."""
+
+import errno
+import os
+import socket as stdlib
+
+import pytest
+
+import uringtrio
+from uringtrio import lowlevel, socket
+from uringtrio._drivers.scripted import ScriptedDriver
+
+
+def in_flight():
+    """Return how many ops are under way in this run."""
+    return sum(lowlevel.current_statistics().io_statistics.in_flight.values())
+
+
+async def bound_pair():
+    """Return two sockets that can send to each other."""
+    left, right = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
+    for sock in (left, right):
+        await sock.bind(("127.0.0.1", 0))
+    return left, right
+
+
+def test_what_need_not_wait_never_gets_to_the_driver(run):
+    async def main():
+        left, right = await bound_pair()
+        with left, right:
+            await left.sendto(b"x", right.getsockname())
+            before = lowlevel.current_statistics().io_statistics.sqes
+            for _ in range(10):
+                await left.sendto(b"y", right.getsockname())
+                await right.recvfrom(10)
+            assert lowlevel.current_statistics().io_statistics.sqes == before
+
+    run(main)
+
+
+def test_tasks_that_send_at_the_same_time_send_what_is_theirs(run):
+    async def main():
+        left, right = await bound_pair()
+        with left, right:
+            counts = {}
+
+            async def send(size):
+                counts[size] = await left.sendto(bytes(size), right.getsockname())
+
+            async with uringtrio.open_nursery() as nursery:
+                for size in range(20):
+                    nursery.start_soon(send, size)
+            assert counts == {size: size for size in range(20)}
+            received = [len((await right.recvfrom(100))[0]) for _ in range(20)]
+            assert sorted(received) == list(range(20))
+
+    run(main)
+
+
+def test_tasks_that_receive_in_turn_get_a_datagram_each(run):
+    async def main():
+        left, right = await bound_pair()
+        with left, right:
+            received = []
+
+            async def receive():
+                received.append((await right.recvfrom(100))[0])
+
+            for number in range(20):
+                await left.sendto(b"%d" % number, right.getsockname())
+            async with uringtrio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(receive)
+            assert sorted(received) == sorted(b"%d" % number for number in range(20))
+
+    run(main)
+
+
+def test_datagram_that_is_too_large_is_an_error_of_its_sender(run):
+    async def main():
+        left, right = await bound_pair()
+        with left, right:
+            with pytest.raises(OSError, match="Message too long") as caught:
+                await left.sendto(bytes(100_000), right.getsockname())
+            assert caught.value.errno == errno.EMSGSIZE
+            await left.sendto(b"x", right.getsockname())
+            assert await right.recv(10) == b"x"
+
+    run(main)
+
+
+def test_cancelled_before_it_began_sends_and_receives_nothing(run):
+    async def main():
+        left, right = await bound_pair()
+        with left, right:
+            await left.sendto(b"first", right.getsockname())
+            with uringtrio.CancelScope() as scope:
+                scope.cancel()
+                await left.sendto(b"second", right.getsockname())
+            with uringtrio.CancelScope() as scope:
+                scope.cancel()
+                await right.recvfrom(100)
+            assert (await right.recvfrom(100))[0] == b"first"
+            with uringtrio.move_on_after(0.01) as scope:
+                await right.recvfrom(100)
+            assert scope.cancelled_caught
+
+    run(main)
+
+
+def test_datagram_is_received_or_stays_when_the_cancel_comes_in_the_same_moment(run):
+    async def main():
+        left, right = await bound_pair()
+        with left, right:
+            for _ in range(50):
+                received = []
+
+                async def receive(scope, received=received):
+                    with scope:
+                        received.append((await right.recvfrom(100))[0])
+
+                async def cancel(scope):
+                    scope.cancel()
+
+                scope = uringtrio.CancelScope()
+                await left.sendto(b"x", right.getsockname())
+                async with uringtrio.open_nursery() as nursery:
+                    nursery.start_soon(receive, scope)
+                    nursery.start_soon(cancel, scope)
+                assert received == [b"x"] or (await right.recvfrom(100))[0] == b"x"
+
+    run(main)
+
+
+def test_full_receiver_makes_the_sender_wait_until_it_is_cancelled_or_there_is_room(run, tmp_path):
+    async def main():
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver,
+        ):
+            path = str(tmp_path / "receiver")
+            await receiver.bind(path)
+            sent = 0
+            while True:
+                with uringtrio.move_on_after(0.05) as scope:
+                    await sender.sendto(b"%d" % sent, path)
+                    sent += 1
+                if scope.cancelled_caught:
+                    break
+            assert in_flight() == 0
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(sender.sendto, b"last", path)
+                received = [await receiver.recv(100) for _ in range(sent + 1)]
+            assert received == [*(b"%d" % number for number in range(sent)), b"last"]
+
+    run(main)
+
+
+def test_sender_that_waits_holds_up_none_that_need_not(run, settle, tmp_path):
+    async def main():
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as full,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as empty,
+        ):
+            await full.bind(str(tmp_path / "full"))
+            await empty.bind(str(tmp_path / "empty"))
+            with uringtrio.move_on_after(0.05):
+                while True:
+                    await sender.sendto(b"x", str(tmp_path / "full"))
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(sender.sendto, b"y", str(tmp_path / "full"))
+                await settle()
+                for _ in range(5):
+                    await sender.sendto(b"z", str(tmp_path / "empty"))
+                    assert await empty.recv(10) == b"z"
+                with pytest.raises(uringtrio.BusyResourceError):
+                    await sender.sendto(b"y", str(tmp_path / "full"))
+                while await full.recv(10) == b"x":
+                    pass
+            assert in_flight() == 0
+
+    run(main)
+
+
+def test_second_receiver_is_refused_even_if_a_datagram_is_there(run, settle):
+    async def main():
+        left, right = await bound_pair()
+        with left, right, stdlib.socket(type=stdlib.SOCK_DGRAM) as other:
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(right.recvfrom, 100)
+                await settle()
+                other.sendto(b"x", right.getsockname())
+                with pytest.raises(uringtrio.BusyResourceError):
+                    await right.recvfrom(100)
+
+    run(main)
+
+
+@pytest.mark.parametrize(("cancel_first", "res"), [(False, 1), (True, 1), (True, -errno.ECANCELED)])
+def test_completion_and_cancel_in_both_orders(cancel_first, res):
+    driver = ScriptedDriver(cancels_complete=False)
+    scope = uringtrio.CancelScope()
+    answer = (b"x", ("127.0.0.1", 9))
+    received = []
+
+    @driver.at_wait
+    def both(driver):
+        (op,) = driver.find("RecvFrom")
+        if cancel_first:
+            scope.cancel()
+        driver.complete(op, res, answer if res >= 0 else None)
+        scope.cancel()
+
+    async def main():
+        with socket.socket(type=socket.SOCK_DGRAM) as sock, scope:
+            await sock.bind(("127.0.0.1", 0))
+            received.append(await sock.recvfrom(100))
+            await lowlevel.checkpoint()
+        assert scope.cancelled_caught
+
+    uringtrio.run(main, driver=driver)
+    assert received == ([answer] if res >= 0 else [])
+    assert driver.in_flight == {}
+
+
+def test_close_wakes_who_waits_for_a_datagram(run, settle):
+    async def main():
+        sock = socket.socket(type=socket.SOCK_DGRAM)
+        await sock.bind(("127.0.0.1", 0))
+        fd = sock.fileno()
+
+        async def receive():
+            with pytest.raises(uringtrio.ClosedResourceError):
+                await sock.recvfrom(100)
+
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await settle()
+            sock.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+
+    run(main)
