@@ -21,7 +21,7 @@ help:
 	@echo 'make test-trio  Trio'\''s own tests on both (ARGS="-k test_sync.py --driver epoll")'
 	@echo 'make lint       ruff check, ruff format --check, mypy --strict'
 	@echo 'make docs       docs/ as HTML, in docs/_build; a warning is an error'
-	@echo 'make bench      benchmarks/echo.py, benchmarks/scheduler.py and benchmarks/tls.py'
+	@echo 'make bench      benchmarks/echo.py, network.py, scheduler.py and tls.py'
 	@echo 'make clean      remove $(VENV) and everything that was built'
 	@echo 'Environment: PYTHON, VENV, URINGTRIO_DRIVER (io_uring, epoll, kqueue), URINGTRIO_NO_IO_URING=1'
 
@@ -50,6 +50,7 @@ docs: $(VENV)/.installed-docs
 
 bench: $(VENV)/.installed-bench
 	$(PYTHON_IN_VENV) benchmarks/echo.py $(ARGS)
+	$(PYTHON_IN_VENV) benchmarks/network.py $(ARGS)
 	$(PYTHON_IN_VENV) benchmarks/scheduler.py $(ARGS)
 	$(PYTHON_IN_VENV) benchmarks/tls.py $(ARGS)
 

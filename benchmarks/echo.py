@@ -18,6 +18,7 @@ from pathlib import Path
 import machine
 import report
 import servers
+from rounds import last_line
 
 C_SERVERS = {"c-epoll": ("epoll_server",), "c-uring": ("uring_server", "-luring")}
 ALL_KINDS = [*servers.KINDS, *C_SERVERS]
@@ -81,7 +82,7 @@ def measure(command: list[str], connections: int, options: argparse.Namespace) -
             if not port:
                 raise ServerError(last_line(server.communicate(timeout=START_SECONDS_MAX)[1]))
             numbers = (port, connections, options.size, WARMUP_SECONDS, options.seconds, server.pid)
-            load_command = [str(machine.build_c("load")), *map(str, numbers)]
+            load_command = [str(machine.build_c("load")), "stream", *map(str, numbers)]
             with machine.pinned(load_command, load_cpu, stderr=subprocess.PIPE) as load:
                 output, errors = load.communicate()
             if load.returncode != 0:
@@ -89,11 +90,6 @@ def measure(command: list[str], connections: int, options: argparse.Namespace) -
         finally:
             server.kill()
     return Sample(**json.loads(output))
-
-
-def last_line(text: str) -> str:
-    """Return the last line of an error's report."""
-    return (text.strip().splitlines() or ["no message"])[-1]
 
 
 def run_rounds(options: argparse.Namespace) -> tuple[list[Series], list[str]]:
@@ -154,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of: {' '.join(ALL_KINDS)}")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 50, 500])
-    parser.add_argument("--size", type=int, default=1024, help="bytes in a request, up to 65536")
+    parser.add_argument("--size", type=int, default=1024, help="bytes in a request, up to 204800")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="measured in each round")
     parser.add_argument("--reference", default="trio", help="the server that has speed 1")

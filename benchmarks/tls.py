@@ -20,7 +20,8 @@ import report
 import tls_load
 import tls_servers
 import trustme
-from echo import START_SECONDS_MAX, WARMUP_SECONDS, Sample, Series, ServerError, last_line
+from echo import START_SECONDS_MAX, WARMUP_SECONDS, Sample, Series, ServerError
+from rounds import last_line
 
 # Connections and the size of a message.
 LOADS = ((50, 2**10), (1, 2**20))

@@ -43,6 +43,10 @@ def test_cancelled_receives_lose_no_byte(driver_name):
     run_script("cancelled_receives.py", driver_name, "--count", "100000", limit_seconds=120)
 
 
+def test_cancelled_reads_of_files_are_whole_or_nothing(driver_name):
+    run_script("cancelled_reads.py", driver_name, "--count", "100000", limit_seconds=120)
+
+
 def test_echo_survives_connections_cut_at_random(driver_name):
     run_script("chaos_echo.py", driver_name, "--seconds", "50", limit_seconds=150)
 

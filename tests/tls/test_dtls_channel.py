@@ -106,8 +106,9 @@ def test_packets_that_nobody_receives_are_counted(network, clock, server_ssl, cl
     uringtrio.run(main, clock=clock)
 
 
-def test_goodbye_of_the_peer_ends_the_channel(run, server_ssl, client_ssl):
-    """Ours say none; other programs do."""
+@pytest.mark.parametrize("in_one_packet", [False, True])
+def test_goodbye_of_the_peer_ends_the_channel(run, server_ssl, client_ssl, in_one_packet):
+    """Ours say none; other programs do. In one packet with data it made that get lost."""
     received = []
 
     async def handler(channel):
@@ -119,10 +120,13 @@ def test_goodbye_of_the_peer_ends_the_channel(run, server_ssl, client_ssl):
     async def main():
         async with Pair(udp, server_ssl, handler) as pair:
             channel = pair.client.connect(pair.address, client_ssl)
-            await channel.send(b"last")
+            await channel.do_handshake()
+            channel._connection.send(b"last")
+            data = channel._connection.bio_read(2000)
             channel._connection.shutdown()
             goodbye = channel._connection.bio_read(2000)
-            await pair.client.socket.sendto(goodbye, pair.address)
+            for packet in (data + goodbye,) if in_one_packet else (data, goodbye):
+                await pair.client.socket.sendto(packet, pair.address)
             while len(received) < 2:
                 await uringtrio.sleep(0.001)
 

@@ -9,7 +9,7 @@ import pytest
 import uringtrio
 from uringtrio import socket
 from uringtrio._tls import dtls_openssl
-from uringtrio._tls.dtls_codec import is_client_hello
+from uringtrio._tls.dtls_codec import decode_client_hello, is_client_hello
 from uringtrio.testing import wait_all_tasks_blocked
 
 from .datagrams import Pair, ask, echo, udp, udp6
@@ -235,5 +235,31 @@ def test_receiving_goes_on_after_errors_of_earlier_packets(network, clock, serve
                 await channel.send(b"x")
                 assert await channel.receive() == b"x"
             assert not errors
+
+    uringtrio.run(main, clock=clock)
+
+
+def test_client_that_has_proved_itself_just_before_the_close_is_dropped(
+    network, clock, server_ssl, client_ssl
+):
+    """It was put into a channel that was closed already, which ended the whole run."""
+
+    async def main():
+        async with Pair(network.socket, server_ssl) as pair:
+            held = []
+
+            def hold_cookies(data, source, target):
+                if is_client_hello(data) and decode_client_hello(data).cookie:
+                    held.append((data, source, target))
+                else:
+                    network.deliver(data, source, target)
+
+            network.on_packet = hold_cookies
+            with uringtrio.move_on_after(0.5):
+                await pair.client.connect(pair.address, client_ssl).do_handshake()
+            network.deliver(*held[0])
+            pair.server.close()
+            await wait_all_tasks_blocked()
+            assert not pair.server._channels
 
     uringtrio.run(main, clock=clock)

@@ -153,6 +153,27 @@ def test_time_between_retransmissions_doubles_up_to_a_minute(network, clock, cli
     uringtrio.run(main, clock=clock)
 
 
+def test_time_that_was_too_short_stays_longer_for_the_next_flight(
+    network, clock, server_ssl, client_ssl
+):
+    async def main():
+        times = []
+
+        def lose_the_first_of_each_hello(data, source, target):
+            if target == pair.address:
+                times.append(uringtrio.current_time())
+                if len(times) in (1, 3):
+                    return
+            network.deliver(data, source, target)
+
+        async with Pair(network.socket, server_ssl) as pair:
+            network.on_packet = lose_the_first_of_each_hello
+            await pair.client.connect(pair.address, client_ssl).do_handshake()
+        assert times[:4] == [0, 1, 1, 3]
+
+    uringtrio.run(main, clock=clock)
+
+
 def test_cancelled_handshake_goes_on_with_the_next_call(network, clock, server_ssl, client_ssl):
     async def main():
         async with Pair(network.socket, server_ssl) as pair:

@@ -143,3 +143,28 @@ def test_openssl_that_does_not_trust_us_is_heard(run, certificates, pem):
 
     run(main)
     assert "unknown ca" in errors[0]
+
+
+@pytest.mark.skipif(shutil.which("socat") is None, reason="no socat here")
+def test_socat_as_server_answers(run, certificates, pem):
+    """Not as a client: it sends its first message in fragments, which a server that remembers
+    nothing cannot put together."""
+    context = SSL.Context(SSL.DTLS_METHOD)
+    certificates.authority.configure_trust(context)
+    context.set_verify(SSL.VERIFY_PEER)
+
+    async def main():
+        port = free_port()
+        options = f"bind=127.0.0.1,cert={pem['server']},verify=0"
+        with (
+            Program("socat", f"OPENSSL-DTLS-SERVER:{port},{options}", "EXEC:cat"),
+            uringtrio.DTLSEndpoint(socket.socket(type=socket.SOCK_DGRAM)) as endpoint,
+        ):
+            channel = endpoint.connect(("127.0.0.1", port), context)
+            # Until it listens the packets are lost.
+            await channel.do_handshake(initial_retransmit_timeout=0.05)
+            for text in (b"hello\n", b"and more\n"):
+                await channel.send(text)
+                assert await channel.receive() == text
+
+    run(main)

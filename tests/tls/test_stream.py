@@ -331,6 +331,27 @@ def test_waiting_for_room_does_no_handshake(run, memory_pair):
     run(main)
 
 
+def test_waiting_for_room_stands_in_line_behind_who_sends(run, settle, wrap):
+    async def main():
+        client, server = wrap(*testing.lockstep_stream_pair())
+        events = []
+
+        async def wait():
+            await client.wait_send_all_might_not_block()
+            events.append("room")
+
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(client.do_handshake)
+            await settle()
+            nursery.start_soon(wait)
+            await settle()
+            assert events == []
+            nursery.start_soon(server.do_handshake)
+        assert events == ["room"]
+
+    run(main)
+
+
 def test_tls_goes_over_tls(run, client_context, server_context, memory_pair):
     async def main():
         outer_client, outer_server = memory_pair()

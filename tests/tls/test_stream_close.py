@@ -1,11 +1,12 @@
 """The end of a TLS stream: goodbyes, cuts, errors told and heard, and taking the encryption off."""
 
+import contextlib
 import ssl
 
 import pytest
 
 import uringtrio
-from uringtrio import testing
+from uringtrio import lowlevel, testing
 
 NAME = "tls.example.org"
 
@@ -45,6 +46,45 @@ def test_unwrap_fails_when_the_peer_sends_more(run, memory_pair, shake):
         await client.aclose()
 
     run(main)
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_unwrap_that_is_overtaken_by_a_close_hands_nothing_out(
+    run, settle, memory_pair, shake, turns
+):
+    async def main():
+        client, server = memory_pair()
+        await shake(client, server)
+        transport = client.transport_stream
+        results = []
+
+        async def unwrap():
+            try:
+                results.append(await client.unwrap())
+            except uringtrio.ClosedResourceError:
+                results.append(None)
+
+        async def agree():
+            with contextlib.suppress(uringtrio.BrokenResourceError):
+                await server.unwrap()
+
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(unwrap)
+            await settle()
+            nursery.start_soon(agree)
+            for _ in range(turns):
+                await lowlevel.cancel_shielded_checkpoint()
+            await client.aclose()
+        if results == [None]:
+            with pytest.raises(uringtrio.ClosedResourceError):
+                await transport.send_all(b"x")
+        else:
+            assert results == [(transport, b"")]
+            await transport.send_all(b"it is open")
+        await server.aclose()
+
+    for _ in range(5):  # The tasks run in either order.
+        run(main)
 
 
 def test_close_says_goodbye_and_both_sides_may_close_at_once(run, memory_pair, shake):
