@@ -1,6 +1,7 @@
 """The exceptions: what they are, what they carry, what cannot be done with them."""
 
 import copy
+import errno
 import pickle
 
 import pytest
@@ -71,3 +72,12 @@ def test_driver_unavailable_carries_name_reason_and_errno():
 
     assert str(error) == "driver 'io_uring' is not available: it rained"
     assert (error.driver, error.reason, error.errno) == ("io_uring", "it rained", 5)
+
+
+def test_unavailable_driver_survives_pickling():
+    """It could not be unpickled, because it is not made from its message."""
+    error = uringtrio.DriverUnavailableError("io_uring", "denied", errno.EPERM)
+    again = pickle.loads(pickle.dumps(error))
+
+    assert (again.driver, again.reason, again.errno) == ("io_uring", "denied", errno.EPERM)
+    assert str(again) == str(error)

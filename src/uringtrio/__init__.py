@@ -25,14 +25,48 @@ from ._errors import (
     LimitExceededError as LimitExceededError,
     NeedHandshakeError as NeedHandshakeError,
     RunFinishedError as RunFinishedError,
+    ShardError as ShardError,
     TooSlowError as TooSlowError,
     TrioDeprecationWarning as TrioDeprecationWarning,
     TrioInternalError as TrioInternalError,
     WouldBlock as WouldBlock,
 )
+from ._files.binary import (
+    BinaryFile as BinaryFile,
+    BufferedFile as BufferedFile,
+    UnbufferedFile as UnbufferedFile,
+)
+from ._files.open import open_file as open_file
+from ._files.path import (
+    Path as Path,
+    PosixPath as PosixPath,
+    WindowsPath as WindowsPath,
+)
+from ._files.pipe import (
+    StandardStream as StandardStream,
+    open_pipe as open_pipe,
+    open_stderr as open_stderr,
+    open_stdin as open_stdin,
+    open_stdout as open_stdout,
+)
+from ._files.positional import Positional as Positional
+from ._files.raw import aligned_buffer as aligned_buffer
+from ._files.temporary import (
+    NamedTemporaryFile as NamedTemporaryFile,
+    SpooledTemporaryFile as SpooledTemporaryFile,
+    TemporaryDirectory as TemporaryDirectory,
+    TemporaryFile as TemporaryFile,
+)
+from ._files.text import TextFile as TextFile
+from ._files.walking import Walk as Walk
+from ._files.wrapper import (
+    AsyncIOWrapper as AsyncIOWrapper,
+    wrap_file as wrap_file,
+)
 from ._interval import interval as interval
 from ._net.buffered import BufferedStream as BufferedStream
 from ._net.connect import open_tcp_stream as open_tcp_stream
+from ._net.copy import copy as copy
 from ._net.credentials import PeerCredentials as PeerCredentials
 from ._net.framed import (
     Codec as Codec,
@@ -40,6 +74,7 @@ from ._net.framed import (
     LengthPrefixCodec as LengthPrefixCodec,
     LineCodec as LineCodec,
 )
+from ._net.inherited import inherited_listeners as inherited_listeners
 from ._net.listen import (
     SocketListener as SocketListener,
     open_tcp_listeners as open_tcp_listeners,
@@ -71,6 +106,14 @@ from ._scheduler.nursery import (
     TaskStatus as TaskStatus,
     open_nursery as open_nursery,
 )
+from ._shards.channel import (
+    SharedChannelStatistics as SharedChannelStatistics,
+    SharedReceiveChannel as SharedReceiveChannel,
+    SharedSendChannel as SharedSendChannel,
+)
+from ._shards.open_channel import open_shared_channel as open_shared_channel
+from ._shards.run import run_sharded as run_sharded
+from ._shards.shard import Shard as Shard, current_shard as current_shard
 from ._signals import open_signal_receiver as open_signal_receiver
 from ._sync.condition import (
     Condition as Condition,

@@ -134,3 +134,29 @@ class DriverUnavailableError(RuntimeError):
         self.driver = driver
         self.reason = reason
         self.errno = errno
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (DriverUnavailableError, (self.driver, self.reason, self.errno))
+
+
+class ShardError(Exception):
+    """Raised out of `run_sharded`, in its group, for a shard that has no exception of its own.
+
+    It died, or did not end when it was cancelled; or what it returned or raised cannot be sent
+    from its process to the caller's.
+
+    Attributes:
+        index: which shard, from 0.
+        reason: what became of it.
+        exitcode: the exit status of its process; minus the number of the signal that ended it;
+            None if the process had not ended by itself, or if the shard is a thread.
+    """
+
+    def __init__(self, index: int, reason: str, exitcode: int | None = None) -> None:
+        super().__init__(f"shard {index} {reason}")
+        self.index = index
+        self.reason = reason
+        self.exitcode = exitcode
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (ShardError, (self.index, self.reason, self.exitcode))

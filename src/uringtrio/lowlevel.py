@@ -56,6 +56,7 @@ from ._scheduler.traps import (
     temporarily_detach_coroutine_object as temporarily_detach_coroutine_object,
     wait_task_rescheduled as wait_task_rescheduled,
 )
+from ._shards.placement import pin_thread as pin_thread
 from ._sync.unbounded_queue import (
     UnboundedQueue as UnboundedQueue,
     UnboundedQueueStatistics as UnboundedQueueStatistics,

@@ -107,6 +107,9 @@ class ReadinessDriver(Driver):
         # The usual case, without the loop of `_rearm`.
         try:
             self._arm(op.fd, op.interest)
+        except PermissionError:
+            # What has no readiness after all, as the device /dev/full.
+            self._run_in_thread(op)
         except OSError as exc:
             op.res = -(exc.errno or errno.EIO)
             self._complete(op)

@@ -29,20 +29,27 @@ STATX = struct.Struct("=IIQIIIHxxQQQQ qIxxxx qIxxxx qIxxxx qIxxxx IIII")
 
 
 class OpenAt(Op):
-    """open(2): its value is a new descriptor, never inherited. One without a taker is closed."""
+    """open(2): its value is a new descriptor, never inherited. One without a taker is closed.
 
-    __slots__ = ("_flags", "_mode", "_path")
+    Attributes:
+        has_waited: whether open(2) itself was called, which waits for the other end of a pipe with
+            a name; a ring does not.
+    """
+
+    __slots__ = ("_flags", "_mode", "_path", "has_waited")
 
     def __init__(self, path: bytes, flags: int, mode: int = 0o666) -> None:
         super().__init__()
         self._path = path
         self._flags = flags | os.O_CLOEXEC
         self._mode = mode
+        self.has_waited = False
 
     def prepare(self, ring: Ring) -> int:
         return ring.openat(self.id, self._path, self._flags, self._mode)
 
     def perform(self) -> int:
+        self.has_waited = True
         return os.open(self._path, self._flags, self._mode)
 
     def discard(self) -> None:

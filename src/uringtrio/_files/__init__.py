@@ -1,0 +1,1 @@
+"""Files, paths, pipes: what has no connection."""
