@@ -1,0 +1,147 @@
+"""Shared channels between shards: given away, exact, and whole when a process is killed."""
+
+from math import inf
+
+import pytest
+
+from uringtrio import ClosedResourceError, ShardError, open_shared_channel, run_sharded
+
+from . import mains
+from .test_run import errors_of
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, inf])
+def test_every_object_arrives_once(kind, size):
+    send, receive = open_shared_channel(size, kind=kind)
+    results = run_sharded(mains.pass_on, send, receive, 500, shards=4, kind=kind)
+
+    sent = [value for values in results[0::2] for value in values]
+    got = [value for values in results[1::2] for value in values]
+    assert len(sent) == 1000
+    assert sorted(got) == sorted(sent)
+    # Each receiver has got each sender's objects in their order.
+    for values in results[1::2]:
+        for index in (0, 2):
+            mine = [value for value in values if value[0] == index]
+            assert mine == sorted(mine)
+
+
+def test_channels_are_given_away(kind):
+    send, receive = open_shared_channel(1, kind=kind)
+    run_sharded(mains.close_all, send, receive, shards=2, kind=kind)
+
+    with pytest.raises(ClosedResourceError):
+        send.send_nowait(1)
+    with pytest.raises(ClosedResourceError):
+        receive.receive_nowait()
+
+
+def test_channels_deep_in_arguments_of_processes_are_given_away():
+    send, receive = open_shared_channel(1, kind="process")
+    run_sharded(mains.close_values, {"send": send, "receive": receive}, shards=2, kind="process")
+
+    for handle in (send, receive):
+        with pytest.raises(ClosedResourceError):
+            handle.clone()
+
+
+def test_clone_that_was_kept_goes_on(kind):
+    send, receive = open_shared_channel(10, kind=kind)
+    with receive.clone() as kept:
+        run_sharded(mains.pass_on, send, receive, 5, shards=1, kind=kind)
+
+        assert [kept.receive_nowait() for _ in range(5)] == [(0, n) for n in range(5)]
+
+
+def test_killed_process_loses_at_most_what_it_had_received(tmp_path):
+    count = 4000
+    send, receive = open_shared_channel(50, kind="process")
+    errors = errors_of(
+        run_sharded,
+        mains.receive_until_killed,
+        str(tmp_path),
+        send,
+        receive,
+        count,
+        shards=3,
+        kind="process",
+    )
+
+    (error,) = errors
+    assert isinstance(error, ShardError)
+    assert error.index == 1
+    # What the dead one had taken, it had also written down.
+    logs = [(tmp_path / f"log{index}").read_text().split() for index in (1, 2)]
+    assert logs[0]
+    assert sorted(int(number) for log in logs for number in log) == list(range(count))
+
+
+@pytest.mark.parametrize(
+    ("main", "got"),
+    [
+        (mains.outlive_senders, "['last words']"),
+        (mains.outlive_receivers, "broken"),
+        (mains.die_with_the_lock, "hello"),
+    ],
+)
+def test_death_of_a_process_is_noticed_by_its_peers(tmp_path, main, got):
+    send, receive = open_shared_channel(inf, kind="process")
+    if main is mains.outlive_receivers:
+        send.send_nowait("for shard 0")
+    (error,) = errors_of(run_sharded, main, str(tmp_path), send, receive, shards=2, kind="process")
+
+    assert isinstance(error, ShardError)
+    assert (tmp_path / "got").read_text() == got
+
+
+def test_channel_for_threads_cannot_go_to_processes():
+    send, receive = open_shared_channel(1, kind="thread")
+    with pytest.raises(TypeError, match=r"args\[0\] .*shared channel in it that is for threads"):
+        run_sharded(mains.close_all, send, receive, shards=1, kind="process")
+
+
+def test_closed_channel_cannot_go_to_processes():
+    send, receive = open_shared_channel(1, kind="process")
+    receive.close()
+    with pytest.raises(TypeError, match=r"args\[1\] .*channel in it is closed"):
+        run_sharded(mains.close_all, send, receive, shards=1, kind="process")
+    send.close()
+
+
+def test_object_that_cannot_be_pickled_is_refused_and_nothing_is_sent():
+    send, receive = open_shared_channel(1, kind="process")
+    with send, receive:
+        with pytest.raises(TypeError, match="cannot send <function"):
+            send.send_nowait(lambda: None)
+        assert receive.statistics().current_buffer_used == 0
+
+
+def test_handles_that_are_dropped_close_their_descriptors():
+    # The fixture `leftovers` counts them.
+    open_shared_channel(1, kind="process")
+
+
+@pytest.mark.parametrize(
+    "count", [2000, pytest.param(1_000_000, marks=[pytest.mark.stress], id="stress")]
+)
+@pytest.mark.parametrize("size", [0, 10, 1000])
+def test_cancellation_and_a_death_lose_and_double_nothing(tmp_path, size, count):
+    """Eight shards: every object is received once, whatever is cancelled and whoever is killed."""
+    send, receive = open_shared_channel(size, kind="process")
+    (error,) = errors_of(
+        run_sharded,
+        mains.pass_on_with_cancellation,
+        str(tmp_path),
+        send,
+        receive,
+        count,
+        shards=8,
+        kind="process",
+        grace_seconds=inf,
+    )
+
+    assert error.index == 7
+    logs = [(tmp_path / f"log{index}").read_text().split() for index in range(1, 8, 2)]
+    got = [int(number) for log in logs for number in log]
+    expected = [index * count + n for index in range(0, 8, 2) for n in range(count)]
+    assert sorted(got) == expected
