@@ -163,6 +163,21 @@ def test_two_receivers_of_different_signals(run):
     assert run(main) == (signal.SIGUSR1, signal.SIGUSR2)
 
 
+def test_wake_for_a_signal_that_was_taken_already_ends_no_wait(run):
+    """In one of the two orders the iteration that does not wait comes before the wake."""
+
+    async def main():
+        with uringtrio.open_signal_receiver(signal.SIGUSR1) as receiver:
+            for _ in range(20):
+                signal.raise_signal(signal.SIGUSR1)
+                assert await anext(receiver) == signal.SIGUSR1
+                with uringtrio.move_on_after(0.005) as scope:
+                    await anext(receiver)
+                assert scope.cancelled_caught
+
+    run(main)
+
+
 def test_inner_receiver_hands_back_to_the_outer_one(run, outside):
     async def main():
         with uringtrio.open_signal_receiver(signal.SIGUSR1) as outer:

@@ -210,6 +210,22 @@ def test_detector_may_be_added_late_and_used_again(run, reports, detector):
     assert [stall.is_over for stall in noticed] == [False, True] * 2
 
 
+def test_detector_may_be_added_beside_another_instrument(run, reports, detector):
+    """Then it is told of the end of the step that added it, but not of its beginning."""
+
+    class Other(uringtrio.abc.Instrument):
+        def after_task_step(self, task):
+            pass
+
+    async def main():
+        lowlevel.add_instrument(detector)
+        await lowlevel.checkpoint()
+        reports.hold_up_the_loop()
+
+    run(main, instruments=[Other()])
+    assert [stall.is_over for stall in reports.stalls] == [False, True]
+
+
 def test_report_that_raises_is_logged_and_the_watch_goes_on(run, caplog):
     calls = []
     noticed = threading.Event()

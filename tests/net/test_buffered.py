@@ -94,6 +94,17 @@ def test_receive_some_gives_what_is_buffered_first(run):
     run(main)
 
 
+def test_few_bytes_are_received_together_with_what_follows_them(run):
+    async def main():
+        left, right = memory_stream_pair()
+        stream = uringtrio.BufferedStream(left)
+        await right.send_all(b"abc")
+        assert await stream.receive_exactly(1) == b"a"
+        assert stream.buffered_bytes == 2
+
+    run(main)
+
+
 def test_unread_comes_first(run):
     async def main():
         stream = buffered(b"world")

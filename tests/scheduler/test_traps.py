@@ -147,6 +147,16 @@ def test_wait_returns_what_reschedule_gives(settle):
     uringtrio.run(main)
 
 
+def test_checkpoint_cleans_up_the_sleep_data():
+    async def main():
+        task = lowlevel.current_task()
+        task.custom_sleep_data = "mine"
+        await lowlevel.checkpoint()
+        assert task.custom_sleep_data is None
+
+    uringtrio.run(main)
+
+
 def test_wait_raises_what_reschedule_gives(settle):
     async def wait():
         with pytest.raises(LookupError, match="given"):

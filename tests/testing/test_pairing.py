@@ -4,6 +4,7 @@ import pytest
 
 from uringtrio.testing._matcher import Matcher
 from uringtrio.testing._pairing import GREEDY, Pairing
+from uringtrio.testing._raises_group import RaisesGroup
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,19 @@ def test_table_says_that_another_order_would_do():
     problem = Pairing([LookupError, KeyError], [KeyError(), IndexError()]).problem()
 
     assert problem.endswith("\n" + GREEDY)
+
+
+def test_no_other_order_would_do_where_one_is_left_over():
+    raised = [KeyError(), IndexError(), OSError()]
+
+    assert GREEDY not in Pairing([LookupError, KeyError], raised).problem()
+
+
+def test_check_that_the_report_shows_already_is_not_named_again():
+    never = Matcher(check=lambda _exc: False)
+    RaisesGroup(never)
+
+    assert Pairing([never], [KeyError()]).problem() == f"{never!r}: check did not return True"
 
 
 def test_other_order_is_looked_for_through_several_partners():

@@ -169,7 +169,7 @@ def test_time_that_was_too_short_stays_longer_for_the_next_flight(
         async with Pair(network.socket, server_ssl) as pair:
             network.on_packet = lose_the_first_of_each_hello
             await pair.client.connect(pair.address, client_ssl).do_handshake()
-        assert times[:4] == [0, 1, 1, 3]
+        assert [time - times[0] for time in times[:4]] == [0, 1, 1, 3]
 
     uringtrio.run(main, clock=clock)
 

@@ -245,16 +245,32 @@ def test_good_records_before_a_bad_one_are_received(certificates, version):
         server.decrypt(100)
 
 
-def test_goodbye_behind_good_records_needs_nothing_more_to_be_fed(certificates, version):
+@pytest.mark.parametrize("data", [b"", b"good"])
+def test_after_the_goodbye_nothing_more_need_be_fed(certificates, version, data):
     client, server = shaken(certificates, version)
-    client.encrypt(b"good")
-    good = client.take()
+    if data:
+        client.encrypt(data)
     assert client.shut_down() is WANT
-    server.feed(good + client.take())
+    server.feed(client.take())
 
-    assert server.decrypt(100) == b"good"
-    assert server.has_input()
-    assert server.decrypt(100) == b""
+    if data:
+        assert server.decrypt(100) == data
+    for _ in range(2):
+        assert server.has_input()
+        assert server.decrypt(100) == b""
+
+
+def test_error_after_this_side_was_closed_is_no_concern_of_the_peers(certificates, version):
+    client, server = shaken(certificates, version)
+    server.farewell(with_close_notify=False)
+    client.encrypt(b"x")
+    record = bytearray(client.take())
+    record[-1] ^= 1
+    server.feed(record)
+
+    with pytest.raises(uringtrio.ClosedResourceError):
+        server.decrypt(1)
+    assert server.state is State.CLOSING
 
 
 def test_error_is_told_to_the_peer_as_an_alert(certificates, version):

@@ -87,6 +87,30 @@ def test_unwrap_that_is_overtaken_by_a_close_hands_nothing_out(
         run(main)
 
 
+def test_data_that_is_there_is_not_received_after_the_close(run, memory_pair, shake):
+    async def main():
+        for _ in range(10):  # The tasks run in either order.
+            client, server = memory_pair()
+            await shake(client, server)
+            await server.send_all(b"data")
+            assert await client.receive_some(1) == b"d"
+            events = []
+
+            async def receive(client=client, events=events):
+                with contextlib.suppress(uringtrio.ClosedResourceError):
+                    events.append(await client.receive_some())
+
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                await lowlevel.cancel_shielded_checkpoint()
+                events.append("closed")
+                await client.aclose()
+            assert events in (["closed"], [b"ata", "closed"])
+            await server.aclose()
+
+    run(main)
+
+
 def test_close_says_goodbye_and_both_sides_may_close_at_once(run, memory_pair, shake):
     async def main():
         client, server = memory_pair()

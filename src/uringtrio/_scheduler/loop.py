@@ -305,7 +305,7 @@ def run_tasks(  # noqa: C901, PLR0912, PLR0915  # hot: a helper is a call for ea
             or runner.instruments is not None
         ):
             break
-        if timers or entry.queue or entry.idempotent or runner.idle is not None:
+        if timers or entry.queue or entry.idempotent:
             runner.task = None
             after_wait(runner, ())
     runner.task = None

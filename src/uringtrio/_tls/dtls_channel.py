@@ -221,11 +221,12 @@ class DTLSChannel(Sealed, Channel[bytes]):
             try:
                 cleartext = read_all(self._connection.recv)
             except openssl().ZeroReturnError:
-                # The next receiver is to find the same.
-                self._incoming_end.close()
-                raise EndOfChannel from None
+                cleartext = b""
             except openssl().Error as exc:
                 raise BrokenResourceError(f"cannot receive over DTLS: {reason_of(exc)}") from exc
+            if self._connection.get_shutdown() & openssl().RECEIVED_SHUTDOWN:
+                # The next receiver is to find the end, and so are those who wait already.
+                self._incoming_end.close()
             if cleartext:
                 return cleartext
 

@@ -331,7 +331,8 @@ async def _receive_packets(endpoint_ref: weakref.ref[DTLSEndpoint], socket: Any)
                 await sleep(SCARCITY_SLEEP_SECONDS)
             continue
         endpoint = endpoint_ref()
-        if endpoint is None:
+        # It may have been closed after the packet had come.
+        if endpoint is None or endpoint._is_closed:
             return
         if packet:
             await endpoint._handle_packet(packet, address)

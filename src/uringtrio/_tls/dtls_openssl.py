@@ -68,13 +68,23 @@ def new_connection(context: Any) -> Any:
 
 
 def read_all(read: Any) -> bytes:
-    """Return everything that a reading method of a connection has."""
+    """Return everything that a reading method of a connection has.
+
+    Raises:
+        OpenSSL.SSL.ZeroReturnError: there is nothing, and the peer has said that it sends no more.
+    """
+    ssl = openssl()
     chunks = []
     try:
         while True:
             chunks.append(read(PACKET_BYTES_MAX))
-    except openssl().WantReadError:
-        return b"".join(chunks)
+    except ssl.WantReadError:
+        pass
+    except ssl.ZeroReturnError:
+        # What came in the same packet as the goodbye is as good as any.
+        if not chunks:
+            raise
+    return b"".join(chunks)
 
 
 def reason_of(exc: Exception) -> str:
