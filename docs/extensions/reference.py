@@ -47,7 +47,7 @@ BLOCK = re.compile(r"^```\{api\} (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Where the bare names in signatures come from, if they are none of ours.
 FOREIGN = (builtins, typing, collections.abc, types, contextlib)
-TYPESHED = {"StrOrBytesPath"}
+TYPESHED = {"FileDescriptorOrPath", "StrOrBytesPath"}
 
 
 def public_names(module_name):

@@ -183,7 +183,7 @@ class BinaryFile(Positional, AsyncIOWrapper[Any]):
             buffer: writable; the kernel may write to it until this returns or raises.
 
         Returns:
-            How many bytes were read: fewer than it holds only at the end of the file.
+            How many bytes were read, fewer than it holds only at the end of the file.
 
         Checkpoint: as `read`.
         """
@@ -237,7 +237,7 @@ class BinaryFile(Positional, AsyncIOWrapper[Any]):
             data: any bytes; read until this returns or raises.
 
         Returns:
-            How many bytes: all of them; without a buffer (`buffering=0`) what one write(2) takes.
+            How many bytes, all of them; without a buffer (`buffering=0`) what one write(2) takes.
 
         Raises:
             ValueError: the file is closed.

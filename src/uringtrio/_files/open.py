@@ -71,7 +71,7 @@ async def open_file(  # noqa: PLR0913, PLR0917  # those of open
             returns a descriptor.
 
     Returns:
-        A file object, to be closed: use it in `async with`.
+        A file object to be closed; use it in `async with`.
 
     Raises:
         OSError: it cannot be opened; with its name.

@@ -24,7 +24,7 @@ def open_pipe() -> tuple[FdStream, FdStream]:
     """Open a pipe.
 
     Returns:
-        (the end to send into, the end to receive from): streams with `fileno()`, to be closed;
+        (the end to send into, the end to receive from), streams with `fileno()`, to be closed;
         children do not inherit them. Closing the one that sends is the end of the other.
 
     Raises:

@@ -74,7 +74,7 @@ class Positional(ABC):
             offset: from the start of the file, at least 0.
 
         Returns:
-            How many bytes were read: fewer than it holds only at the end of the file.
+            How many bytes were read, fewer than it holds only at the end of the file.
 
         Checkpoint: always.
         """
@@ -104,7 +104,7 @@ class Positional(ABC):
                 and it reads as zeros. Files opened for appending append, on Linux.
 
         Returns:
-            How many bytes: all of them.
+            How many bytes, which is all of them.
 
         Raises:
             OSError: the write failed: ENOSPC, no room on the device; EIO; EBADF, not open for

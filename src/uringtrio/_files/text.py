@@ -207,7 +207,7 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
         """Write `text`, or put it into the buffer, with the line ends that the file was opened for.
 
         Returns:
-            How many characters: all of them.
+            How many characters, which is all of them.
 
         Raises:
             UnicodeEncodeError: the encoding has not all of its characters; nothing was written.

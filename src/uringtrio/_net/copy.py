@@ -56,7 +56,7 @@ async def copy(
         count: the most bytes to move; None is all to the end of the source.
 
     Returns:
-        How many bytes the sink has taken: `count`, or fewer if the source ended before.
+        How many bytes the sink has taken, `count`, or fewer if the source ended before.
 
     Raises:
         BusyResourceError: another task uses the source or the sink, in this direction.

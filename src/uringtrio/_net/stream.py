@@ -168,7 +168,7 @@ class SocketStream(Sealed, HalfCloseableStream):
             count: the most bytes to send; None is to the end of the file.
 
         Returns:
-            How many bytes were sent: `count`, or fewer if the file ended before, as one that is
+            How many bytes were sent, `count`, or fewer if the file ended before, as one that is
             cut short meanwhile does; 0 for an `offset` behind its end.
 
         Raises:
