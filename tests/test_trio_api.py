@@ -28,6 +28,12 @@ MISSING = {
     "open_tcp_stream(local_address)",
 }  # fmt: skip
 
+# Classes whose instances take no attributes that they do not have. It may only become shorter.
+FIXED_ATTRIBUTES = {
+    "DTLSChannel", "DTLSEndpoint", "SocketListener", "SocketStream", "StapledStream",
+    "lowlevel.FdStream", "socket.SocketType",
+}  # fmt: skip
+
 # Members of classes that Trio's documentation does not name.
 UNDOCUMENTED = {
     "lowlevel.RunVarToken.previous_value",
@@ -209,6 +215,15 @@ def test_instances_can_be_referred_to_weakly_where_trios_can(name, theirs, ours)
         return
 
     assert ours.__weakrefoffset__ or not theirs.__weakrefoffset__, name
+
+
+@by_name(CLASSES)
+def test_instances_take_attributes_of_their_own_where_trios_do(name, theirs, ours):
+    """Programs hang things on nurseries and replace a stream's method; all had slots only."""
+    if name in FIXED_ATTRIBUTES or issubclass(theirs, BaseException):
+        return
+
+    assert ours.__dictoffset__ or not theirs.__dictoffset__, name
 
 
 @by_name(CLASSES)

@@ -113,7 +113,7 @@ class _State:
 class _Handle:
     """What the two kinds of handles share: a state, and being closed once."""
 
-    __slots__ = ("__weakref__", "_is_closed", "_state")
+    __slots__ = ("__dict__", "__weakref__", "_is_closed", "_state")
 
     def __init__(self, state: _State | None = None) -> None:
         if state is None:

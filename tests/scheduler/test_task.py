@@ -8,6 +8,7 @@ import sniffio
 
 import uringtrio
 from uringtrio import lowlevel
+from uringtrio.testing import assert_checkpoints
 
 variable = contextvars.ContextVar("variable", default="unset")
 
@@ -126,6 +127,36 @@ def test_coro_and_context_are_the_tasks_own():
         return task.context[variable]
 
     assert uringtrio.run(main) == "mine"
+
+
+def test_context_that_is_set_counts_from_the_next_step_on():
+    """pytest-trio gives its tests a context so; the attribute used to change and nothing else."""
+
+    async def main():
+        context = contextvars.copy_context()
+        context.run(variable.set, "of the new context")
+        task = lowlevel.current_task()
+        task.context = context
+        assert variable.get() == "unset"
+        await lowlevel.checkpoint()
+        assert variable.get() == "of the new context"
+        assert task.context is context
+
+    uringtrio.run(main)
+
+
+def test_context_set_in_a_watched_task_stays_when_the_watch_ends():
+    async def main():
+        context = contextvars.copy_context()
+        context.run(variable.set, "of the new context")
+        with assert_checkpoints():
+            lowlevel.current_task().context = context
+            await lowlevel.checkpoint()
+            assert variable.get() == "of the new context"
+        await lowlevel.checkpoint()
+        assert variable.get() == "of the new context"
+
+    uringtrio.run(main)
 
 
 def test_child_has_a_copy_of_the_callers_context_at_start_soon(settle):

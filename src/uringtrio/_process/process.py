@@ -40,7 +40,8 @@ class Process(Sealed):
     """
 
     __slots__ = (
-        "__weakref__", "_notice", "_popen", "args", "pid", "stderr", "stdin", "stdio", "stdout",
+        "__dict__", "__weakref__", "_notice", "_popen", "args", "pid", "stderr", "stdin", "stdio",
+        "stdout",
     )  # fmt: skip
 
     def __init__(

@@ -56,7 +56,7 @@ _PRIVATE = object()
 class _TaskStatus(Generic[T_contra]):
     """Moves a task from under `Nursery.start` into the nursery when it says `started`."""
 
-    __slots__ = ("_from", "_to", "value")
+    __slots__ = ("__dict__", "_from", "_to", "value")
 
     def __init__(self, old_nursery: Nursery, new_nursery: Nursery) -> None:
         self._from = old_nursery
@@ -110,6 +110,7 @@ class Nursery(Sealed):
     """
 
     __slots__ = (
+        "__dict__",
         "__weakref__",
         "_body_runs",
         "_children",

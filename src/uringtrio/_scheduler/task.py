@@ -31,13 +31,13 @@ class Task(Sealed):
 
     Attributes:
         coro: the coroutine object.
-        context: the context variables of the task.
         custom_sleep_data: for whoever parks the task; None after it was rescheduled.
     """
 
     __slots__ = (
         "__weakref__",
         "_breaks",
+        "_context",
         "_error",
         "_eventual_nursery",
         "_is_rescheduled",
@@ -53,7 +53,6 @@ class Task(Sealed):
         "_send",
         "_value",
         "_watch",
-        "context",
         "coro",
         "custom_sleep_data",
     )
@@ -73,7 +72,7 @@ class Task(Sealed):
                 "uringtrio.lowlevel.Task has no public constructor: use nursery.start_soon()"
             )
         self.coro = coro
-        self.context = context
+        self._context = context
         self.custom_sleep_data: Any = None
         # Bound once: 50 ns less for each step of the task (benchmarks/echo.py).
         self._run: Callable[..., Any] = context.run
@@ -126,6 +125,17 @@ class Task(Sealed):
     @name.setter
     def name(self, name: str) -> None:
         self._name = name
+
+    @property
+    def context(self) -> contextvars.Context:
+        """The task's context variables; another context counts from the task's next step on."""
+        return self._context
+
+    @context.setter
+    def context(self, context: contextvars.Context) -> None:
+        self._context = context
+        if self._watch is None:
+            self._run = context.run
 
     @property
     def parent_nursery(self) -> Nursery | None:

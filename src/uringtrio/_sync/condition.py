@@ -42,7 +42,7 @@ class Condition(Sealed):
         TypeError: `lock` is no `Lock`.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_lot")
+    __slots__ = ("__dict__", "__weakref__", "_lock", "_lot")
 
     def __init__(self, lock: Lock | None = None) -> None:
         if lock is None:

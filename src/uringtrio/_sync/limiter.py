@@ -54,7 +54,7 @@ class CapacityLimiter(Sealed):
     """
 
     # Invariant: tasks wait only while no token is free.
-    __slots__ = ("__weakref__", "_borrowers", "_total_tokens", "_waiting")
+    __slots__ = ("__dict__", "__weakref__", "_borrowers", "_total_tokens", "_waiting")
 
     def __init__(self, total_tokens: int | float) -> None:  # noqa: PYI041  # an int, or inf
         # A dict for its order.

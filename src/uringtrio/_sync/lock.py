@@ -40,7 +40,7 @@ class _Lock:
     # `_owner` is None iff the lock is free, and then nobody waits in `_lot`. An owner that is a
     # living task has `_lot` among the lots that it breaks when it exits; one that has exited
     # stays the owner, of a broken lot.
-    __slots__ = ("__weakref__", "_lot", "_owner")
+    __slots__ = ("__dict__", "__weakref__", "_lot", "_owner")
 
     def __init__(self) -> None:
         self._lot = ParkingLot()

@@ -32,7 +32,7 @@ class Semaphore(Sealed):
     """
 
     # Invariant: tasks wait in `_lot` only while `_value` is 0.
-    __slots__ = ("__weakref__", "_lot", "_max_value", "_value")
+    __slots__ = ("__dict__", "__weakref__", "_lot", "_max_value", "_value")
 
     def __init__(self, initial_value: int, *, max_value: int | None = None) -> None:
         if not isinstance(initial_value, int):

@@ -37,7 +37,7 @@ class UnboundedQueue(Generic[T], Sealed):  # noqa: PYI059  # Sealed does not cal
 
     # `_is_promised`: a task was woken to take what there is, and has not run yet. Invariant:
     # tasks wait only while the queue is empty or promised.
-    __slots__ = ("__weakref__", "_is_promised", "_items", "_lot")
+    __slots__ = ("__dict__", "__weakref__", "_is_promised", "_items", "_lot")
 
     def __init__(self) -> None:
         warnings.warn(

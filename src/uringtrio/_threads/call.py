@@ -125,7 +125,8 @@ class ThreadCall:
         assert task is not None, "abandoned calls have no visits"
         self.visit = visit
         self._context = task.context
-        _enter(task, visit.context)
+        # It takes effect with the next step, since the loop runs each step in the context.
+        task.context = visit.context
         reschedule(task)
 
     def end_visit(self) -> None:
@@ -134,18 +135,11 @@ class ThreadCall:
         assert task is not None
         assert self._context is not None
         self.visit = None
-        _enter(task, self._context)
+        task.context = self._context
         self._context = None
         if not task._scope._effectively_cancelled:
             # What was delivered before the visit has been caught in it, or was shielded since.
             self.raise_cancel = None
-
-
-def _enter(task: Task, context: contextvars.Context) -> None:
-    # It takes effect with the next step, since the loop runs each step in the context.
-    task.context = context
-    if task._watch is None:
-        task._run = context.run
 
 
 class _Worker(threading.local):

@@ -27,7 +27,9 @@ class SSLListener(Sealed, Listener[SSLStream[StreamT]], Generic[StreamT]):
         transport_listener: as given.
     """
 
-    __slots__ = ("__weakref__", "_https_compatible", "_ssl_context", "transport_listener")
+    __slots__ = (
+        "__dict__", "__weakref__", "_https_compatible", "_ssl_context", "transport_listener",
+    )  # fmt: skip
 
     def __init__(
         self,

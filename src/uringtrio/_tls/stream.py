@@ -85,7 +85,7 @@ class SSLStream(ConnectionFacts, Sealed, Stream, Generic[StreamT]):
     """
 
     __slots__ = (
-        "__weakref__", "_https_compatible", "_is_cut", "_is_pulling", "_is_pushing",
+        "__dict__", "__weakref__", "_https_compatible", "_is_cut", "_is_pulling", "_is_pushing",
         "_is_receiving", "_is_sending", "_is_shaking", "_pull_line", "_push_line", "_shake_line",
         "transport_stream",
     )  # fmt: skip

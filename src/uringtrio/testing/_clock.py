@@ -28,7 +28,7 @@ class MockClock(Sealed, Clock):
         ValueError: `rate` is negative.
     """
 
-    __slots__ = ("__weakref__", "_autojump_threshold", "_base", "_rate", "_real_base")
+    __slots__ = ("__dict__", "__weakref__", "_autojump_threshold", "_base", "_rate", "_real_base")
 
     def __init__(self, rate: float = 0.0, autojump_threshold: float = inf) -> None:
         # This clock showed `_base` at the real time `_real_base`, and has had `_rate` since.

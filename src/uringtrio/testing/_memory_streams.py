@@ -103,7 +103,7 @@ class MemorySendStream(Sealed, SendStream):
     """
 
     __slots__ = (
-        "__weakref__", "_outgoing", "_sending", "close_hook", "send_all_hook",
+        "__dict__", "__weakref__", "_outgoing", "_sending", "close_hook", "send_all_hook",
         "wait_send_all_might_not_block_hook",
     )  # fmt: skip
 
@@ -191,7 +191,8 @@ class MemoryReceiveStream(Sealed, ReceiveStream):
     """
 
     __slots__ = (
-        "__weakref__", "_incoming", "_is_closed", "_receiving", "close_hook", "receive_some_hook",
+        "__dict__", "__weakref__", "_incoming", "_is_closed", "_receiving", "close_hook",
+        "receive_some_hook",
     )  # fmt: skip
 
     def __init__(

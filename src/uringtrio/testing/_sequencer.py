@@ -45,7 +45,7 @@ class Sequencer(Sealed):
     so on, in whatever tasks they are.
     """
 
-    __slots__ = ("__weakref__", "_claimed", "_is_broken", "_reached")
+    __slots__ = ("__dict__", "__weakref__", "_claimed", "_is_broken", "_reached")
 
     def __init__(self) -> None:
         self._claimed: set[int] = set()
