@@ -19,6 +19,7 @@ from uringtrio._scheduler import loop
 PACKAGE = str(Path(uringtrio.__file__).parent) + os.sep
 FRAMES_MAX = 3
 CALLS_MAX = 20
+CALLS_AHEAD_MAX = 14
 CONNECTIONS = 50
 
 
@@ -105,6 +106,39 @@ def test_blocked_receive_makes_few_calls_down_and_up(settle, layer):
     for names in uringtrio.run(main):
         assert any(name.endswith(".wait") for name in names), "it did not block"
         assert len(names) <= CALLS_MAX, names
+
+
+@needs_io_uring()
+def test_stream_that_receives_ahead_submits_nothing_and_makes_fewer_calls():
+    calls = Calls()
+
+    async def main():
+        (listener,) = await uringtrio.open_tcp_listeners(0, host="127.0.0.1")
+        async with listener:
+            peer = stdlib.create_connection(listener.socket.getsockname())
+            stream = await listener.accept()
+        counts = []
+        with peer:
+            async with stream:
+                for _ in range(6):
+                    before = lowlevel.current_statistics().io_statistics
+                    timer = threading.Timer(0.01, peer.sendall, (b"data",))
+                    timer.start()
+                    calls.names.clear()
+                    calls.start()
+                    data = await stream.receive_some()
+                    calls.stop()
+                    after = lowlevel.current_statistics().io_statistics
+                    assert data == b"data"
+                    assert after.enters > before.enters
+                    counts.append((after.sqes - before.sqes, list(calls.names)))
+                    timer.join()
+        return counts, uringtrio.lowlevel.current_task()._runner.driver.has_multishot
+
+    counts, has_multishot = uringtrio.run(main)
+    for sqes, names in counts[2:] if has_multishot else ():
+        assert sqes == 0
+        assert len(names) <= CALLS_AHEAD_MAX, names
 
 
 @needs_io_uring()

@@ -17,10 +17,10 @@ from ._net.resolver import (
 from ._net.socket import (
     from_stdlib_socket as from_stdlib_socket,
     fromfd as fromfd,
-    set_custom_socket_factory as set_custom_socket_factory,
     socket as socket,
     socketpair as socketpair,
 )
+from ._net.socket_factory import set_custom_socket_factory as set_custom_socket_factory
 from ._net.socket_type import SocketType as SocketType
 from ._public import adopt as _adopt
 

@@ -18,7 +18,7 @@ from .wakeup import Wakeup
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from uringtrio._ops.op import Op
+    from uringtrio._ops.op import Multishot, Op
 
 # The drivers, and the systems that have them.
 SYSTEMS = {"io_uring": "Linux", "epoll": "Linux", "kqueue": "the BSDs and macOS"}
@@ -59,10 +59,11 @@ class Driver(ABC):
     """Carries out ops for one thread. Five methods; all but `wake` only in that thread.
 
     A driver completes each op that was submitted exactly once: `wait` returns it with `res` set.
-    Until then the driver holds the op, and with it all that the kernel may touch.
+    Until then the driver holds the op, and with it all that the kernel may touch. A `Multishot` is
+    told of its completions inside `wait`, which does not return it.
     """
 
-    __slots__ = ("_wakeup", "last_id", "reason", "wakeup_fd")
+    __slots__ = ("_wakeup", "has_multishot", "last_id", "reason", "wakeup_fd")
 
     name: str
     # Whether a splice of a file on a disk runs in the kernel's own workers.
@@ -72,6 +73,8 @@ class Driver(ABC):
         self.reason = reason
         # Counts submissions and cancels; while it stands still, nothing new waits for `wait`.
         self.last_id = 0
+        # Whether it carries out `Multishot` ops, and then has `end`.
+        self.has_multishot = False
         self._wakeup = Wakeup()
         # For `signal.set_wakeup_fd`.
         self.wakeup_fd = self._wakeup.writer.fileno()
@@ -83,6 +86,13 @@ class Driver(ABC):
     @abstractmethod
     def cancel(self, op: Op) -> None:
         """Ask for an early end of `op`, which is in flight. It completes in a later `wait`."""
+
+    def end(self, op: Multishot) -> None:
+        """Cancel `op`, which is in flight, and return when its last completion has come.
+
+        What else completes meanwhile is handed out by the next `wait`, which does not wait.
+        """
+        raise NotImplementedError(f"the {self.name} driver has no multishot ops to end: {op!r}")
 
     @abstractmethod
     def fileno(self) -> int:

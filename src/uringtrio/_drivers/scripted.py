@@ -20,6 +20,7 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from uringtrio._ops.op import Multishot
 from uringtrio._ops.transfer import Notification
 
 from .driver import Driver, IOStatistics, count_by_kind
@@ -41,19 +42,22 @@ class ScriptedDriver(Driver):
     """
 
     __slots__ = (
-        "_cancels", "_completed", "_done", "_steps", "_waits",
+        "_cancels", "_completed", "_done", "_posted", "_steps", "_waits",
         "cancelled", "cancels_complete", "in_flight",
     )  # fmt: skip
 
     name = "scripted"
 
-    def __init__(self, *, cancels_complete: bool = True) -> None:
+    def __init__(self, *, cancels_complete: bool = True, has_multishot: bool = False) -> None:
         super().__init__("asked for by a test")
+        self.has_multishot = has_multishot
         self.in_flight: dict[int, Op] = {}
         self.cancelled: list[Op] = []
         self.cancels_complete = cancels_complete
         self._steps: list[Step] = []
         self._done: list[Op] = []
+        # Completions of `Multishot` ops that the next wait tells them: (op, res, data, more).
+        self._posted: list[tuple[Multishot, int, bytes | None, bool]] = []
         self._cancels = self._waits = self._completed = 0
 
     def at_wait(self, step: Step) -> Step:
@@ -68,13 +72,17 @@ class ScriptedDriver(Driver):
     def complete(self, op: Op, res: int, data: bytes | None = None, *, more: bool = False) -> None:
         """Answer `op` with `res`, and with `data` if it receives.
 
-        With `more` a `Notification` of it stays in flight, as after a zero-copy send.
+        With `more` a `Multishot` stays in flight, and of a zero-copy send a `Notification`.
         """
-        del self.in_flight[op.id]
+        if not (more and isinstance(op, Multishot)):
+            del self.in_flight[op.id]
+            if op in self.cancelled:
+                self.cancelled.remove(op)
+        if isinstance(op, Multishot):
+            self._posted.append((op, res, data, more))
+            return
         if more:
             self.in_flight[op.id] = Notification(op)
-        if op in self.cancelled:
-            self.cancelled.remove(op)
         op.res = res
         op.value = op.collect(res) if data is None else data
         self._completed += 1
@@ -97,10 +105,25 @@ class ScriptedDriver(Driver):
         if op.id in self.in_flight:
             self.cancelled.append(op)
 
+    def end(self, op: Multishot) -> None:
+        self.cancel(op)
+        if op.id in self.in_flight:
+            self.complete(op, -errno.ECANCELED)
+        self._tell()
+
+    def _tell(self) -> None:
+        posted, self._posted = self._posted, []
+        for op, res, data, more in posted:
+            self._completed += 1
+            if data is not None:
+                op.more(data)
+            if not more:
+                op.ended(res)
+
     def wait(self, timeout_ns: int) -> Sequence[Op]:
         self._waits += 1
         is_woken = self._wakeup.drain()
-        if timeout_ns and not self._done and not is_woken:
+        if timeout_ns and not self._done and not self._posted and not is_woken:
             if self._steps:
                 self._steps.pop(0)(self)
             elif timeout_ns < 0 and not (self.cancels_complete and self.cancelled):
@@ -109,6 +132,7 @@ class ScriptedDriver(Driver):
         if self.cancels_complete:
             for op in list(self.cancelled):
                 self.complete(op, -errno.ECANCELED)
+        self._tell()
         done, self._done = self._done, []
         return done
 

@@ -22,9 +22,9 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
-from uringtrio._ops.op import POLLIN, Op
+from uringtrio._ops.op import POLLIN, Multishot, Op
 from uringtrio._ops.transfer import Notification
-from uringtrio._ring.ring import Ring
+from uringtrio._ring.ring import SETUP_DEFER_TASKRUN, Ring
 
 from .driver import Driver, IOStatistics, count_by_kind
 from .wakeup import DRAIN_BYTES
@@ -82,6 +82,7 @@ class UringDriver(Driver):
         "_buffers",
         "_cancelled",
         "_cancels",
+        "_early",
         "_entered_id",
         "_epolls",
         "_eventfd",
@@ -103,6 +104,8 @@ class UringDriver(Driver):
         # Ops that were cancelled and have not ended, as far as was looked: id to when to cancel
         # again, by `time.monotonic_ns`.
         self._cancelled: dict[int, int] = {}
+        # Completed while `end` waited: for the next `wait`.
+        self._early: list[Op] = []
         # See `_poll_through_epoll`; by the op's id.
         self._epolls: dict[int, select.epoll] = {}
         # See `fileno`; -1 until somebody asks.
@@ -113,6 +116,9 @@ class UringDriver(Driver):
         self._buffers: tuple[mmap.mmap | bytes, int, memoryview] = (b"", 0, memoryview(b""))
         if ring.buffers is not None:
             self._buffers = (ring.buffers.memory, ring.buffers.size, ring.buffers.returned)
+            # Without deferred task work (Linux 6.1) it would take data at any time, and not only
+            # inside an enter. A kernel that has that and no multishot says so, see `ended`.
+            self.has_multishot = bool(ring.flags & SETUP_DEFER_TASKRUN)
         self._wake_op = _Wake(self._wakeup.reader.fileno(), ring)
         self.submit(self._wake_op)
         try:
@@ -156,6 +162,16 @@ class UringDriver(Driver):
         if self._backlog or cancel():
             self._queue(cancel)
 
+    def end(self, op: Multishot) -> None:
+        # The next enter carries out the cancel before any deferred task work, so that `op` takes
+        # nothing more from the kernel than what is in the completion queue already.
+        op_id = op.id
+        self.cancel(op)
+        while op.id == op_id:
+            self._early = list(self.wait(0))
+        # The wake of another thread may have been among what came.
+        self.wake()
+
     def _cancel_again(self, timeout_ns: int) -> int:
         """Repeat the cancels that are due; return how long to wait at most, for the next one."""
         now = time.monotonic_ns()
@@ -169,7 +185,7 @@ class UringDriver(Driver):
             return timeout_ns
         return CANCEL_AGAIN_NS
 
-    def wait(self, timeout_ns: int) -> Sequence[Op]:
+    def wait(self, timeout_ns: int) -> Sequence[Op]:  # noqa: C901  # hot: a call for each CQE
         if self._cancelled:
             timeout_ns = self._cancel_again(timeout_ns)
         if (
@@ -185,12 +201,12 @@ class UringDriver(Driver):
         if self._backlog:
             # There is more to submit than one enter can take.
             timeout_ns = 0
-        pop = self._ops.pop
-        done: list[Op] = []
+        get, pop = self._ops.get, self._ops.pop
+        done, self._early = self._early, []
         memory, size, returned = self._buffers
         returned_count = 0
         for op_id, res, flags in self._ring.enter(timeout_ns):
-            op = pop(op_id, None)
+            op = get(op_id) if flags & CQE_F_MORE else pop(op_id, None)
             if op is None:
                 continue
             if flags & CQE_F_BUFFER:
@@ -198,9 +214,16 @@ class UringDriver(Driver):
                 # out for longer than one wait; and inlined, for 70 ns (benchmarks/echo.py).
                 buffer = flags >> CQE_BUFFER_SHIFT
                 start = buffer * size
-                op.value = memory[start : start + res] if res > 0 else b""
+                data = memory[start : start + res] if res > 0 else b""
                 returned[returned_count] = buffer
                 returned_count += 1
+                if op.is_indirect:
+                    # Only a `Multishot` is that with a provided buffer.
+                    op.more(data)  # type: ignore[attr-defined]  # as just said
+                    if not flags & CQE_F_MORE:
+                        op.ended(res)  # type: ignore[attr-defined]
+                    continue
+                op.value = data
             elif res <= 0 or op.is_indirect:
                 if self._goes_on(op, res, flags):
                     continue
@@ -219,6 +242,9 @@ class UringDriver(Driver):
         if type(op) is Notification:
             return True
         op.res = res
+        if isinstance(op, Multishot):
+            op.ended(res)
+            return True
         if flags & CQE_F_MORE:
             # It has ended, and the kernel goes on reading the data, until one more CQE.
             self._ops[op.id] = Notification(op)

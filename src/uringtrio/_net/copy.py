@@ -18,6 +18,7 @@ from uringtrio._ops.op import POLLIN, POLLOUT, Op
 from uringtrio._ops.transfer import Splice
 from uringtrio._scheduler.traps import checkpoint
 
+from . import ahead
 from .fd_stream import FdStream
 from .hold import READING, WRITING, Hold
 from .send_file import NOT_JOINABLE, descriptor
@@ -101,6 +102,11 @@ class StreamEnd:
         """Return 1 to `size` bytes, or none at the end."""
         return await self.stream.receive_some(size)
 
+    def receive_early(self, size: int) -> bytes:
+        """Return up to `size` bytes that `receive` and `splice_to` would not find."""
+        del size
+        return b""
+
     async def send(self, data: Any) -> int:
         """Send the front of `data`; return how many bytes."""
         await self.stream.send_all(data)
@@ -137,6 +143,15 @@ class DescriptorEnd:
         """Leave what is behind the first `copied_bytes` to others, if that can be done."""
         if self.is_file:
             os.lseek(self.fd, self._start + copied_bytes, os.SEEK_SET)
+
+    def receive_early(self, size: int) -> bytes:
+        """Return up to `size` bytes that `receive` and `splice_to` would not find."""
+        if not isinstance(self._owner, Socket):
+            return b""
+        try:
+            return ahead.take(self._owner, size)
+        except OSError as exc:
+            raise as_stream_error(exc) from exc
 
     async def splice_to(self, pipe: SplicePipe, size: int) -> int:
         """Move up to `size` bytes to the empty `pipe`; return how many, 0 at the end."""
@@ -207,6 +222,8 @@ class Copying:
             await checkpoint()
             return
         source, sink = self.source, self._sink
+        while data := source.receive_early(self._next_bytes(COPY_BYTES)):
+            await self._send(data)
         if HAS_SPLICE and isinstance(source, DescriptorEnd) and isinstance(sink, DescriptorEnd):
             with SplicePipe() as pipe:
                 if await self._splice(source, sink, pipe):
@@ -252,8 +269,10 @@ def _end(stack: contextlib.ExitStack, end: object, direction: str) -> Descriptor
     """Return one end of a copy; `stack` lets go of it."""
     owner = end.socket if isinstance(end, SocketStream) else end
     if isinstance(owner, (Socket, FdStream)):
+        if direction == READING and isinstance(owner, Socket):
+            ahead.end_for_another(owner)
         hold = stack.enter_context(Hold(owner, direction))
-        fd = owner.fileno()
+        fd = (owner._sock if isinstance(owner, Socket) else owner).fileno()
         if fd == -1:
             raise ClosedResourceError("this stream was already closed")
         if direction == WRITING and isinstance(owner, Socket) and owner.did_shutdown_SHUT_WR:

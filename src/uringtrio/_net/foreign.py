@@ -32,8 +32,14 @@ class ForeignSocket:
     def did_shutdown_SHUT_WR(self) -> bool:  # noqa: N802  # as the socket has it
         return self._socket.did_shutdown_SHUT_WR
 
+    def _is_closed(self) -> bool:
+        return self._socket.fileno() == -1
+
     def _start_recv(self, size: int) -> Awaitable[bytes]:
         return self._socket.recv(size)
+
+    # Only our own sockets receive ahead.
+    _start_receive = _start_recv
 
     def _start_send(self, data: Buffer) -> Awaitable[int]:
         return self._alone(self._socket.send, data)

@@ -15,6 +15,10 @@ from uringtrio._ops.net import Poll
 from uringtrio._ops.op import POLLIN, POLLOUT
 from uringtrio._scheduler.current import get_runner
 from uringtrio._scheduler.locals import RunVar
+from uringtrio._scheduler.traps import checkpoint
+
+from .ahead import has_something
+from .socket import Socket
 
 if TYPE_CHECKING:
     from uringtrio._ops.op import Op
@@ -59,6 +63,9 @@ def _as_fd(fd: int | HasFileno) -> int:
 
 async def _wait(fd: int | HasFileno, direction: int, doing: str) -> None:
     number = _as_fd(fd)
+    if direction == POLLIN and isinstance(fd, Socket) and has_something(fd):
+        await checkpoint()
+        return
     mode = os.fstat(number).st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         # A ring would say that they are always ready, epoll refuses: be the same everywhere.

@@ -114,7 +114,7 @@ class FileSending:
             self.sent_bytes += count
 
     async def _spliced(self, socket: Socket, hold: Hold, reader: int, size: int) -> int:
-        fd = socket.fileno()
+        fd = socket._sock.fileno()
         op = Splice(reader, fd, size, waits_for=fd, interest=POLLOUT)
         try:
             count: int = await hold.run(op)
@@ -131,7 +131,7 @@ class FileSending:
             return await hold.run(op)
         except OSError as exc:
             # One call, two descriptors: this is what the file says.
-            is_unreadable = exc.errno == errno.EBADF and socket.fileno() != -1
+            is_unreadable = exc.errno == errno.EBADF and socket._sock.fileno() != -1
             if is_unreadable or exc.errno in NOT_JOINABLE or exc.errno in FILE_ERRNOS:
                 raise
             raise as_stream_error(exc) from exc

@@ -1,7 +1,8 @@
 """Socket: the standard library's socket, with its blocking methods as ops.
 
 At most one op waits in each direction, and its object is kept for the next call: a connection that
-only receives and sends makes two ops in its life.
+only receives and sends makes two or three ops in its life. For its stream a socket may receive
+ahead, see `ahead.py`.
 
 Closing while a task waits (contract 3): the descriptor leaves the Python object at once, so that
 every later use fails; the ops are interrupted; and whichever completes last closes the descriptor.
@@ -28,29 +29,31 @@ from uringtrio._ops.net import (
     SendMsg,
 )
 from uringtrio._ops.op import POLLOUT, Op
+from uringtrio._ops.receive_ahead import RecvMultishot
 from uringtrio._scheduler.current import in_trio_run
-from uringtrio._scheduler.locals import RunVar
 from uringtrio._scheduler.traps import checkpoint, checkpoint_if_cancelled
 from uringtrio._threads import to_thread
 
+from . import ahead
 from .address import is_numeric, resolve
 from .closing import close_after
 from .hold import Hold
+from .socket_factory import FACTORY
 from .socket_type import SocketType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
     from types import TracebackType
 
     from uringtrio._abc import Buffer
     from uringtrio._ops.sockaddr import Address, ControlMessage
 
-    from .socket_type import SocketFactory
-
 OpT = TypeVar("OpT", bound=Op)
 
 # Without MSG_NOSIGNAL a send to a peer that has gone is a SIGPIPE.
 SEND_ALL_FLAGS = stdlib.MSG_WAITALL | stdlib.MSG_NOSIGNAL
+# What asks `getsockopt` for the error of the socket.
+SO_ERROR = (stdlib.SOL_SOCKET, stdlib.SO_ERROR, 0)
 
 
 @final
@@ -65,13 +68,16 @@ class Socket(SocketType):
     """
 
     __slots__ = (
-        "_family", "_is_stream", "_reading", "_sock", "_type", "_writing", "did_shutdown_SHUT_WR",
+        "_ahead", "_family", "_is_stream", "_may_receive_ahead", "_reading", "_sock", "_type",
+        "_writing", "did_shutdown_SHUT_WR",
     )  # fmt: skip
 
     # Not the property of the contract, because streams read it for every send.
     did_shutdown_SHUT_WR: bool  # noqa: N815  # Trio's name
 
     def __init__(self, sock: stdlib.socket, like: Socket | None = None) -> None:
+        # See `_net/ahead.py`; None before there is one, and again when it has ended with nothing.
+        self._ahead: RecvMultishot | None = None
         if type(sock) is not stdlib.socket:
             raise TypeError(f"expected a socket.socket of the standard library, not {sock!r}")
         self._sock = sock
@@ -83,9 +89,16 @@ class Socket(SocketType):
         # The op of the last call in each direction, see `_read` and `_check_sendable`.
         self._reading: Op | None = None
         self._writing: Op | None = None
+        # Whether the bytes of this socket are for its stream alone.
+        self._may_receive_ahead = self._family in ahead.FAMILIES
         self.did_shutdown_SHUT_WR = False
         if sock.gettimeout() != 0:
             sock.setblocking(False)
+
+    def __del__(self) -> None:
+        if self._ahead is not None:
+            # Else the driver would keep the descriptor open for a receive that nobody awaits.
+            ahead.let_go(self._ahead)
 
     def __repr__(self) -> str:
         return repr(self._sock).replace("socket.socket", "uringtrio.socket.socket")
@@ -116,6 +129,7 @@ class Socket(SocketType):
         return self._sock.proto
 
     def fileno(self) -> int:
+        ahead.end(self)
         return self._sock.fileno()
 
     def getpeername(self) -> Address:
@@ -125,6 +139,8 @@ class Socket(SocketType):
         return self._sock.getsockname()
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
+        if self._ahead is not None and (level, optname, buflen) == SO_ERROR:
+            return ahead.take_error(self) or self._sock.getsockopt(level, optname)
         return self._sock.getsockopt(level, optname, buflen) if buflen else (
             self._sock.getsockopt(level, optname)
         )  # fmt: skip
@@ -152,9 +168,14 @@ class Socket(SocketType):
         self._sock.set_inheritable(inheritable)
 
     def dup(self) -> Socket:
-        return Socket(self._sock.dup(), like=self)
+        ahead.end(self)
+        duplicate = Socket(self._sock.dup(), like=self)
+        ahead.end(duplicate)
+        return duplicate
 
     def is_readable(self) -> bool:
+        if ahead.has_something(self):
+            return True
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return bool(poll.poll(0))
@@ -165,14 +186,15 @@ class Socket(SocketType):
             self.did_shutdown_SHUT_WR = True
 
     def detach(self) -> int:
-        self._reading = self._writing = None
+        ahead.end_without_loss(self)
+        self._reading = self._writing = self._ahead = None
         return self._sock.detach()
 
     def close(self) -> None:
         # In flight, and not completed a moment ago with a waiter that has yet to resume.
         ops = [op for op in (self._reading, self._writing) if op is not None and op.id]
         # A descriptor that was closed must not be used again: the ops know its number.
-        self._reading = self._writing = None
+        self._reading = self._writing = self._ahead = None
         if not ops or self._sock.fileno() == -1:
             self._sock.close()
             return
@@ -194,12 +216,32 @@ class Socket(SocketType):
         self._writing = op
         return op
 
-    def _start_recv(self, size: int) -> Recv:
+    def _receive(self, op: Recv | RecvFrom | RecvInto | RecvMsg) -> Awaitable[Any]:
+        """Start `op`; or let it have, in place of the kernel's, what was received ahead."""
+        return self._read(op) if self._ahead is None else ahead.receive(self, op)
+
+    def _start_recv(self, size: int) -> Awaitable[bytes]:
         op = self._reading
         if type(op) is not Recv or op.waiter is not None or op.id:
-            op = self._read(Recv(self._sock))
+            return self._receive(Recv(self._sock, size))
         op.size = size
         return op
+
+    def _start_receive(self, size: int) -> Awaitable[bytes | None]:
+        """Receive for a stream, see `_net/ahead.py`; None: do so by `_start_recv`."""
+        op = self._reading
+        if type(op) is RecvMultishot:
+            if op.waiter is not None:
+                raise BusyResourceError("another task is already receiving from this socket")
+            op.size = size
+            return op
+        if type(op) is Recv and op.waiter is None and not op.id and ahead.may_begin(self):
+            self._reading = self._ahead = op = RecvMultishot(self._sock, size)
+            return op
+        return self._start_recv(size)
+
+    def _is_closed(self) -> bool:
+        return self._sock.fileno() == -1
 
     def _start_send(self, data: Buffer, flags: int = SEND_ALL_FLAGS) -> Send:
         op = self._writing
@@ -210,10 +252,10 @@ class Socket(SocketType):
         op.sent = 0
         return op
 
-    def _start_recvfrom(self, size: int, flags: int) -> RecvFrom:
+    def _start_recvfrom(self, size: int, flags: int) -> Awaitable[tuple[bytes, Address]]:
         op = self._reading
         if type(op) is not RecvFrom or op.waiter is not None or op.id:
-            op = self._read(RecvFrom(self._sock))
+            return self._receive(RecvFrom(self._sock, size, flags))
         op.size = size
         op.flags = flags
         return op
@@ -239,25 +281,25 @@ class Socket(SocketType):
             await checkpoint()  # Trio's is one also with a wrong argument.
             raise
         if not self._is_stream:
-            return (await self._start_recvfrom(_checked_size(bufsize), flags))[0]  # type: ignore[no-any-return]
+            return (await self._start_recvfrom(_checked_size(bufsize), flags))[0]
         if not is_plain:
             buffer = bytearray(_checked_size(bufsize))
-            size = await self._read(RecvInto(self._sock, memoryview(buffer), flags))
+            size = await self._receive(RecvInto(self._sock, memoryview(buffer), flags))
             return bytes(buffer[:size])
-        return await self._start_recv(bufsize)  # type: ignore[no-any-return]
+        return await self._start_recv(bufsize)
 
     async def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         view = _writable(buffer, nbytes)
-        return await self._read(RecvInto(self._sock, view, flags))  # type: ignore[no-any-return]
+        return await self._receive(RecvInto(self._sock, view, flags))  # type: ignore[no-any-return]
 
     async def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Address]:
-        return await self._start_recvfrom(_checked_size(bufsize), flags)  # type: ignore[no-any-return]
+        return await self._start_recvfrom(_checked_size(bufsize), flags)
 
     async def recvfrom_into(
         self, buffer: Any, nbytes: int = 0, flags: int = 0
     ) -> tuple[int, Address]:
         op = RecvMsg(self._sock, [_writable(buffer, nbytes)], 0, flags)
-        size = await self._read(op)
+        size = await self._receive(op)
         return size, op.message()[2]
 
     async def recvmsg(
@@ -265,7 +307,7 @@ class Socket(SocketType):
     ) -> tuple[bytes, list[ControlMessage], int, Address]:
         buffer = bytearray(_checked_size(bufsize))
         op = RecvMsg(self._sock, [buffer], _checked_size(ancbufsize), flags)
-        size = await self._read(op)
+        size = await self._receive(op)
         return bytes(buffer[:size]), *op.message()
 
     async def recvmsg_into(
@@ -273,7 +315,7 @@ class Socket(SocketType):
     ) -> tuple[int, list[ControlMessage], int, Address]:
         views = [_writable(buffer) for buffer in buffers]
         op = RecvMsg(self._sock, views, _checked_size(ancbufsize), flags)
-        size = await self._read(op)
+        size = await self._receive(op)
         return size, *op.message()
 
     async def send(self, data: Buffer, flags: int = 0) -> int:
@@ -381,30 +423,6 @@ def _readable(data: Any) -> Any:
     return data if isinstance(data, bytes) else memoryview(data).cast("B")
 
 
-# None makes sockets of our own.
-_FACTORY: RunVar[SocketFactory | None] = RunVar("socket factory", None)
-
-
-def set_custom_socket_factory(socket_factory: SocketFactory | None) -> SocketFactory | None:
-    """Let `socket_factory` make the sockets of this run: for tests without a network.
-
-    Args:
-        socket_factory: called by `uringtrio.socket.socket`, and so by all that opens connections
-            and listeners, but not where there is a descriptor already. What it returns must be
-            an instance of `SocketType`: streams and listeners refuse everything else. None goes
-            back to sockets of the system.
-
-    Returns:
-        The previous one, None for sockets of the system.
-
-    Raises:
-        RuntimeError: called outside of a run.
-    """
-    previous = _FACTORY.get()
-    _FACTORY.set(socket_factory)
-    return previous
-
-
 def socket(
     family: stdlib.AddressFamily | int = stdlib.AF_INET,
     type: stdlib.SocketKind | int = stdlib.SOCK_STREAM,  # noqa: A002  # the standard library's name
@@ -421,7 +439,7 @@ def socket(
     """
     if fileno is not None:
         return Socket(stdlib.socket(-1, -1, -1, fileno))
-    factory = _FACTORY.get() if in_trio_run() else None
+    factory = FACTORY.get() if in_trio_run() else None
     if factory is not None:
         return factory.socket(family, type, proto)
     return Socket(stdlib.socket(family, type, proto))

@@ -39,6 +39,11 @@ class SocketStream(Sealed, HalfCloseableStream):
 
     For TCP it turns on TCP_NODELAY and limits unsent data in the kernel to 16 KiB.
 
+    On io_uring it receives ahead from TCP: what the kernel has for it, at most 192 KiB, is taken
+    before `receive_some` asks for it. The methods of `socket` know of that, and begin with it. Who
+    asks it for its descriptor, by `fileno`, `dup` or `detach`, finds there all that is still to
+    come; `detach` raises RuntimeError while something is ahead.
+
     Args:
         socket: connected; one of `uringtrio.socket`, or of a `SocketType` of your own.
 
@@ -192,7 +197,7 @@ class SocketStream(Sealed, HalfCloseableStream):
         fd = open_file(file, offset, count)
         sending = FileSending(fd, offset, count)
         try:
-            if count == 0 or self.socket.fileno() == -1:
+            if count == 0 or io._is_closed():
                 await self._send_nothing()
             elif isinstance(io, Socket):
                 await sending.through(io)
@@ -205,13 +210,13 @@ class SocketStream(Sealed, HalfCloseableStream):
 
     async def _send_nothing(self) -> None:
         self._io._check_sendable()
-        if self.socket.fileno() == -1:
+        if self._io._is_closed():
             raise ClosedResourceError("this socket was already closed")
         await checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
         self._io._check_sendable()
-        if self.socket.fileno() == -1:
+        if self._io._is_closed():
             raise ClosedResourceError("this socket was already closed")
         try:
             await self._io.wait_writable()
@@ -234,9 +239,13 @@ class SocketStream(Sealed, HalfCloseableStream):
         elif max_bytes < 1:
             raise ValueError(f"max_bytes must be at least 1, not {max_bytes!r}")
         try:
-            return await self._io._start_recv(max_bytes)
+            data = await self._io._start_receive(max_bytes)
+            if data is None:
+                # Receiving ahead has ended meanwhile.
+                data = await self._io._start_recv(max_bytes)
         except OSError as exc:
             raise as_stream_error(exc) from exc
+        return data
 
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
         """Wait until there is at least one byte, and receive into the front of `buffer`.

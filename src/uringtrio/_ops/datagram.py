@@ -8,11 +8,12 @@ the driver has something to do only if it would have to wait.
 
 from __future__ import annotations
 
+from socket import MSG_PEEK
 from typing import TYPE_CHECKING, Any
 
 from uringtrio._errors import BusyResourceError
 
-from .net import MSG_NOSIGNAL, SendMsg, SocketOp
+from .net import MSG_NOSIGNAL, NEVER_AHEAD, SendMsg, SocketOp
 from .op import POLLIN, Op
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from uringtrio._ring.ring import Ring
 
     from .net import Buffer
+    from .receive_ahead import RecvMultishot
     from .sockaddr import Address
 
 
@@ -76,6 +78,14 @@ class RecvFrom(Attempt, SocketOp):
     def perform(self) -> int:
         self._received = received = self.sock.recvfrom(self.size, self.flags)
         return len(received[0])
+
+    def receive_from(self, source: RecvMultishot) -> tuple[bytes, Address] | None:
+        """As `RecvInto.receive_from`: a stream's bytes, without an address."""
+        if self.flags & NEVER_AHEAD:
+            return None
+        buffer = bytearray(self.size)
+        count = source.take_into([buffer], is_peek=bool(self.flags & MSG_PEEK))
+        return bytes(buffer[:count]), None
 
     def collect(self, res: int) -> tuple[bytes, Address] | None:
         del res

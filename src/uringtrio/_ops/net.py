@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
     from uringtrio._ring.ring import Ring
 
+    from .receive_ahead import RecvMultishot
     from .sockaddr import Address, ControlMessage
 
 MSG_NOSIGNAL = socket.MSG_NOSIGNAL
 MSG_WAITALL = socket.MSG_WAITALL
+# These ask for other things than the bytes of a stream in their order.
+NEVER_AHEAD = socket.MSG_OOB | getattr(socket, "MSG_ERRQUEUE", 0)
 
 Buffer = bytes | bytearray | memoryview
 
@@ -84,6 +87,10 @@ class Recv(SocketOp):
         data, self._data = self._data, b""
         return data if type(data) is bytes else bytes(data[:res])
 
+    def receive_from(self, source: RecvMultishot) -> bytes:
+        """Receive what `source` has ahead, instead of being submitted; there is something."""
+        return source.take(self.size)
+
 
 class RecvInto(SocketOp):
     """recv(2) into the caller's buffer, which is pinned until the last completion.
@@ -121,6 +128,20 @@ class RecvInto(SocketOp):
 
     def res_on_cancel(self) -> int:
         return self._received or -errno.ECANCELED
+
+    def receive_from(self, source: RecvMultishot) -> int | None:
+        """As `Recv.receive_from`; None if the flags ask for what cannot be ahead."""
+        if self._flags & NEVER_AHEAD:
+            return None
+        return source.take_into(self.pins[:1], is_peek=bool(self._flags & socket.MSG_PEEK))
+
+    def rest(self, count: int) -> RecvInto | None:
+        """Return an op for what MSG_WAITALL still wants after `count` bytes; None if nothing."""
+        buffer, _ = self.pins
+        is_all = count == len(buffer) or not self._flags & MSG_WAITALL
+        if is_all or self._flags & socket.MSG_PEEK:
+            return None
+        return RecvInto(self.sock, buffer[count:], self._flags)
 
 
 class Send(SocketOp):
@@ -230,6 +251,13 @@ class RecvMsg(SocketOp):
             address = sockaddr.unpack(ring.copy_out(name, message.msg_namelen))
             self._received = list(sockaddr.unpack_control(raw)), flags, address
         return res
+
+    def receive_from(self, source: RecvMultishot) -> int | None:
+        """As `RecvInto.receive_from`; a stream's bytes come without a message around them."""
+        if self._flags & NEVER_AHEAD:
+            return None
+        self._received = [], 0, None
+        return source.take_into(self.pins[0], is_peek=bool(self._flags & socket.MSG_PEEK))
 
     def message(self) -> tuple[list[ControlMessage], int, Address]:
         """Return what came with the data: (control messages, flags, address)."""

@@ -86,6 +86,8 @@ class Op(ABC):
     # Whether `perform` never blocks although there is no readiness for it; else a driver without
     # a ring gives it to a thread.
     is_instant: ClassVar[bool] = False
+    # Whether it is a `Multishot`.
+    is_multishot: ClassVar[bool] = False
     # Whether EAGAIN means that the call works once `interest` is there.
     waits_on_eagain: ClassVar[bool] = True
 
@@ -177,3 +179,37 @@ class Op(ABC):
             # It may be the host of a guest run that cancels, while a thread waits for the driver.
             task._runner.end_sleep()
         return False
+
+
+class Multishot(Op):
+    """A request that completes any number of times, and is in flight until the last of them.
+
+    A task that waits is resumed with what its `await` returns, by the completions themselves: the
+    driver calls `more` and `ended` when they come and hands the op to nobody. So the task that has
+    been served waits no more, and the next completion of the same batch is not for it.
+    """
+
+    __slots__ = ()
+    is_multishot = True
+
+    @abstractmethod
+    def more(self, data: bytes) -> None:
+        """There is a completion with `data`, which came in a provided buffer."""
+
+    @abstractmethod
+    def ended(self, res: int) -> None:
+        """That was the last completion, or it is this one, which came without data."""
+
+    def perform(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} needs a ring, see Driver.has_multishot")
+
+    def __await__(self) -> Generator[Op, Any, Any]:
+        try:
+            sent = yield self
+        except BaseException:
+            # The coroutine was closed.
+            self.waiter = None
+            raise
+        if type(sent) is Thrown:
+            raise sent.take()
+        return sent

@@ -51,8 +51,8 @@ NOMEM_RETRY_SECONDS = 0.15
 # The shim's functions that are methods of Ring under their own names.
 BOUND = (
     "accept", "cancel", "connect", "eventfd", "flush", "fsync", "link", "mkdir", "nop", "openat",
-    "poll", "read", "readv", "recv", "recv_provided", "recvmsg", "rename", "send", "send_zc",
-    "sendmsg", "shutdown", "splice", "statx", "symlink", "unlink", "write", "writev",
+    "poll", "read", "readv", "recv", "recv_multishot", "recv_provided", "recvmsg", "rename", "send",
+    "send_zc", "sendmsg", "shutdown", "splice", "statx", "symlink", "unlink", "write", "writev",
 )  # fmt: skip
 
 Prepare = Callable[..., int]
@@ -75,6 +75,7 @@ class Ring:
     nop: Prepare  # (id)
     recv: Prepare  # (id, fd, buffer, size, flags)
     recv_provided: Prepare  # (id, fd, size, flags)
+    recv_multishot: Prepare  # (id, fd, size of all together); a CQE for each buffer filled
     send: Prepare  # (id, fd, data, size, flags)
     recvmsg: Prepare  # (id, fd, msghdr, flags)
     sendmsg: Prepare  # (id, fd, msghdr, flags)

@@ -23,6 +23,7 @@
 #define IORING_SQ_TASKRUN (1U << 2)
 #endif
 #define UT_OP_SEND_ZC 47
+#define UT_RECV_MULTISHOT (1U << 1)
 
 struct ut_cqe_words {
     uint64_t id;
@@ -262,6 +263,22 @@ int ut_recv_provided(struct ut_ring *r, uint64_t id, int fd, size_t size, int fl
     if (!sqe)
         return -EBUSY;
     io_uring_prep_recv(sqe, fd, NULL, size, flags);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = 0;
+    sqe->user_data = id;
+    return 0;
+}
+
+/* Ends by itself with the CQE that makes it `total_max` bytes, or more by a part of a buffer. */
+int ut_recv_multishot(struct ut_ring *r, uint64_t id, int fd, unsigned total_max)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&r->ring);
+
+    if (!sqe)
+        return -EBUSY;
+    io_uring_prep_recv(sqe, fd, NULL, 0, 0);
+    sqe->ioprio |= UT_RECV_MULTISHOT;
+    sqe->file_index = total_max; /* `optlen` in newer headers; -EINVAL before Linux 6.17 */
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = 0;
     sqe->user_data = id;

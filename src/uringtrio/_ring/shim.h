@@ -42,6 +42,7 @@ int ut_flush(struct ut_ring *ring);
 int ut_nop(struct ut_ring *ring, uint64_t id);
 int ut_recv(struct ut_ring *ring, uint64_t id, int fd, void *buffer, size_t size, int flags);
 int ut_recv_provided(struct ut_ring *ring, uint64_t id, int fd, size_t size, int flags);
+int ut_recv_multishot(struct ut_ring *ring, uint64_t id, int fd, unsigned total_max);
 int ut_send(struct ut_ring *ring, uint64_t id, int fd, void *data, size_t size, int flags);
 int ut_recvmsg(struct ut_ring *ring, uint64_t id, int fd, struct msghdr *message, int flags);
 int ut_sendmsg(struct ut_ring *ring, uint64_t id, int fd, struct msghdr *message, int flags);

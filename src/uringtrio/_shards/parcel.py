@@ -15,6 +15,7 @@ import pickle
 import socket as stdlib
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from uringtrio._net.ahead import end_without_loss
 from uringtrio._net.listen import SocketListener
 from uringtrio._net.socket import Socket, from_stdlib_socket
 from uringtrio._net.stream import SocketStream
@@ -79,7 +80,10 @@ def _descriptors(thing: Portable) -> list[int]:
             "it has a shared channel in it that is for threads: open_shared_channel(..., "
             'kind="process")'
         )
-    return [(thing.socket if isinstance(thing, (SocketStream, SocketListener)) else thing).fileno()]
+    sock = thing.socket if isinstance(thing, (SocketStream, SocketListener)) else thing
+    if isinstance(sock, Socket):
+        end_without_loss(sock)
+    return [sock.fileno()]
 
 
 class _Unpickler(pickle.Unpickler):
