@@ -29,10 +29,7 @@ MISSING = {
 }  # fmt: skip
 
 # Classes whose instances take no attributes that they do not have. It may only become shorter.
-FIXED_ATTRIBUTES = {
-    "DTLSChannel", "DTLSEndpoint", "SocketListener", "SocketStream", "StapledStream",
-    "lowlevel.FdStream", "socket.SocketType",
-}  # fmt: skip
+FIXED_ATTRIBUTES = {"socket.SocketType"}
 
 # Members of classes that Trio's documentation does not name.
 UNDOCUMENTED = {

@@ -36,7 +36,7 @@ class FdStream(Sealed, Stream):
         OSError: it is not open.
     """
 
-    __slots__ = ("__weakref__", "_fd", "_reading", "_was_blocking", "_writing")
+    __slots__ = ("__dict__", "__weakref__", "_fd", "_reading", "_was_blocking", "_writing")
 
     def __init__(self, fd: int) -> None:
         if not isinstance(fd, int):

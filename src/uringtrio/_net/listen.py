@@ -66,7 +66,7 @@ class SocketListener(Sealed, Listener[SocketStream]):
         socket: the socket.
     """
 
-    __slots__ = ("__weakref__", "_file", "socket")
+    __slots__ = ("__dict__", "__weakref__", "_file", "socket")
 
     def __init__(self, socket: SocketType) -> None:
         if not isinstance(socket, SocketType):

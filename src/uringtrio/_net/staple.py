@@ -43,7 +43,7 @@ class StapledStream(Sealed, HalfCloseableStream, Generic[SendStreamT, ReceiveStr
         receive_stream: as given; may be replaced.
     """
 
-    __slots__ = ("__weakref__", "receive_stream", "send_stream")
+    __slots__ = ("__dict__", "__weakref__", "receive_stream", "send_stream")
 
     def __init__(self, send_stream: SendStreamT, receive_stream: ReceiveStreamT) -> None:
         self.send_stream = send_stream

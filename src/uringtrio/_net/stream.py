@@ -59,7 +59,7 @@ class SocketStream(Sealed, HalfCloseableStream):
             Sent is what the kernel has taken; whether the peer has got it, only the peer can say.
     """
 
-    __slots__ = ("__weakref__", "_io", "sent_bytes", "socket")
+    __slots__ = ("__dict__", "__weakref__", "_io", "sent_bytes", "socket")
 
     def __init__(self, socket: SocketType) -> None:
         if not isinstance(socket, SocketType):

@@ -61,6 +61,7 @@ class DTLSChannel(Sealed, Channel[bytes]):
     """
 
     __slots__ = (
+        "__dict__",
         "__weakref__", "_connection", "_encoder", "_failure", "_final_flight", "_flight",
         "_handshake_mtu", "_hello", "_incoming", "_incoming_end", "_is_closed", "_is_handshaken",
         "_is_replaced", "_packets_dropped", "_shake_lock", "endpoint", "peer_address",

@@ -77,6 +77,7 @@ class DTLSEndpoint(Sealed):
     """
 
     __slots__ = (
+        "__dict__",
         "__weakref__", "_channels", "_context", "_cookies", "_is_closed", "_is_receiving",
         "_new_channels", "_new_channels_end", "_send_lock", "_token", "incoming_packets_buffer",
         "socket",
