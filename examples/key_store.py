@@ -88,7 +88,8 @@ async def serve(host: str, port: int) -> None:
         await nursery.start(
             partial(uringtrio.serve_tcp, partial(serve_client, store), port, host=host)
         )
-        print(f"shard {shard.index} of {shard.count}: port {port}", flush=True)
+        # With the end of the line in it, so that what threads print is not mixed.
+        print(f"shard {shard.index} of {shard.count}: port {port}\n", end="", flush=True)
 
 
 def main() -> None:

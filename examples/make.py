@@ -127,16 +127,18 @@ def main() -> None:
     options = parser.parse_args()
     # A shell that starts a program in the background may have it ignore Ctrl-C; this one must not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # An exit from within `except*` may arrive as a group of exceptions, so it has to wait.
+    failures: list[str] = []
     try:
         targets = read_targets(options.file.read_text())
         goals = options.goals or list(targets)[:1]
         uringtrio.run(build_all, targets, goals, options.jobs)
     except* (BuildError, OSError) as errors:
-        for error in errors.exceptions:
-            print(f"FAILED: {error}", file=sys.stderr)
-        sys.exit(1)
+        failures += [f"FAILED: {error}" for error in errors.exceptions]
     except* KeyboardInterrupt:
-        sys.exit("interrupted")
+        failures.append("interrupted")
+    if failures:
+        sys.exit("\n".join(failures))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ async def serve(host: str, port: int, listeners: list[uringtrio.SocketListener])
         listeners = await uringtrio.open_tcp_listeners(port, host=host)
     for listener in listeners:
         address = listener.socket.getsockname()
-        print(f"shard {shard.index} of {shard.count}: {address}", flush=True)
+        # With the end of the line in it, so that what threads print is not mixed.
+        print(f"shard {shard.index} of {shard.count}: {address}\n", end="", flush=True)
     await uringtrio.serve_listeners(echo, listeners)
 
 

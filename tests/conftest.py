@@ -12,6 +12,7 @@ import time
 from math import inf
 from pathlib import Path
 
+import hypothesis  # noqa: F401  # before the freeze: it asks the collector who refers to `ORDER`
 import pytest
 
 import uringtrio
