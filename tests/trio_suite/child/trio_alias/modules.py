@@ -20,14 +20,15 @@ class PublicModule(types.ModuleType):
 
     def __init__(self, path):
         super().__init__(f"trio.{path}" if path else "trio", "Stands for uringtrio's.")
-        self.__dict__["_path"] = path
+        # No identifier, as any may be one of Trio's: `trio._path` is a module.
+        self.__dict__["alias of"] = path
 
     def _module(self):
-        path = self.__dict__["_path"]
+        path = self.__dict__["alias of"]
         return importlib.import_module(f"uringtrio.{path}" if path else "uringtrio")
 
     def __getattr__(self, name):
-        path = self.__dict__["_path"]
+        path = self.__dict__["alias of"]
         key = f"{path}.{name}" if path else name
         if name == "__all__":
             return sorted({*names.STAR.get(path, ()), *dir(self)})
@@ -66,10 +67,10 @@ class PrivateModule(types.ModuleType):
 
     def __init__(self, path):
         super().__init__(f"trio.{path}", "Stands for what tests need of Trio's.")
-        self.__dict__["_path"] = path
+        self.__dict__["alias of"] = path
 
     def __getattr__(self, name):
-        path = self.__dict__["_path"]
+        path = self.__dict__["alias of"]
         if name == "__all__" and path in names.STAR:
             by_the_way = names.STAR_BY_THE_WAY[path]
             for extra, where in by_the_way.items():
