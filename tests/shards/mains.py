@@ -250,17 +250,23 @@ async def pass_on(send, receive, count):
 
 
 async def receive_until_killed(directory, send, receive, count):
-    """Shard 0 sends, 1 is killed in the middle, 2 goes on alone; all write down what they did."""
+    """Shard 0 sends, 1 is killed in the middle, 2 goes on alone; all write down what they did.
+
+    At least `count` numbers are sent, and as many more as it takes until shard 1 got one to die of.
+    """
     index = current_shard().index
+    dying = Path(directory) / "dying"
     # The death of a shard cancels the others, which this test wants to go on.
     with uringtrio.CancelScope(shield=True):
         with (Path(directory) / f"log{index}").open("w") as log:
             if index == 0:
                 receive.close()
                 with send:
-                    for number in range(count):
+                    for number in itertools.count():
+                        if number >= count and dying.exists():
+                            return
                         await send.send(number)
-                return
+                        log.write(f"{number}\n")
             send.close()
             with receive:
                 async for number in receive:
@@ -268,6 +274,7 @@ async def receive_until_killed(directory, send, receive, count):
                     if index == 1:
                         log.flush()
                         if number >= count // 4:
+                            dying.touch()
                             os.kill(os.getpid(), signal.SIGKILL)
 
 
