@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, final
 
 from ._abc import ReceiveChannel, Sealed, SendChannel
 from ._errors import BrokenResourceError, ClosedResourceError, EndOfChannel, WouldBlock
-from ._scheduler.current import get_task
+from ._scheduler.current import CURRENT, get_task, refuse_resume
 from ._scheduler.traps import CHECKED_CHECKPOINT, CHECKPOINT, Park
 
 if TYPE_CHECKING:
@@ -83,7 +83,10 @@ class _State:
         """Hand `value` to a receiver or the buffer; False if there is no room."""
         receivers = self.receivers
         if receivers:
-            task, _ = receivers.popitem(last=False)
+            task = next(iter(receivers))
+            if task._runner is not CURRENT.runner:
+                refuse_resume(task, "sending to a task that waits")
+            del receivers[task]
             task._resume(value)
         elif len(self.buffer) < self.max_buffer_size:
             self.buffer.append(value)
@@ -97,13 +100,22 @@ class _State:
         senders = self.senders
         if senders:
             # Its object is the newest; the oldest is in the buffer, unless that has no room.
-            task, (_, value) = senders.popitem(last=False)
+            task = next(iter(senders))
+            if task._runner is not CURRENT.runner:
+                refuse_resume(task, "receiving from a task that waits")
+            _, value = senders.pop(task)
             task._resume(None)
             self.buffer.append(value)
             return self.buffer.popleft()
         if self.buffer:
             return self.buffer.popleft()
         raise WouldBlock
+
+    def check_run(self, tasks: list[Task]) -> None:
+        """Refuse to close a handle if that resumes tasks whose run is not in this thread."""
+        for task in tasks:
+            if task._runner is not CURRENT.runner:
+                refuse_resume(task, "closing a channel on which a task waits")
 
     def resume_all(self, tasks: list[Task], error: type[Exception]) -> None:
         for task in tasks:
@@ -142,11 +154,15 @@ class _Handle:
     def close(self) -> None:
         """Close this handle. Tasks that wait in it get ClosedResourceError. Twice is allowed.
 
+        Raises:
+            RuntimeError: that would resume a task, and this is not the thread of its run; the
+                handle stays open.
+
         Checkpoint: never; this is no async function.
         """
         if not self._is_closed:
-            self._is_closed = True
             self._leave()
+            self._is_closed = True
 
     def _leave(self) -> None:
         """Wake those who wait through this handle, and, if it was the last one, the others."""
@@ -227,15 +243,16 @@ class MemorySendChannel(Sealed, _Handle, SendChannel[T_contra]):
     def _leave(self) -> None:
         state = self._state
         mine = [task for task, (handle, _) in state.senders.items() if handle is self]
+        others = list(state.receivers) if state.open_send == 1 else []
+        state.check_run([*mine, *others])
+        state.open_send -= 1
         for task in mine:
             del state.senders[task]
         state.resume_all(mine, ClosedResourceError)
-        state.open_send -= 1
         if state.open_send == 0:
             assert not state.senders
-            waiting = list(state.receivers)
             state.receivers.clear()
-            state.resume_all(waiting, EndOfChannel)
+            state.resume_all(others, EndOfChannel)
 
 
 @final
@@ -308,15 +325,16 @@ class MemoryReceiveChannel(Sealed, _Handle, ReceiveChannel[T_co]):
     def _leave(self) -> None:
         state = self._state
         mine = [task for task, handle in state.receivers.items() if handle is self]
+        others = list(state.senders) if state.open_receive == 1 else []
+        state.check_run([*mine, *others])
+        state.open_receive -= 1
         for task in mine:
             del state.receivers[task]
         state.resume_all(mine, ClosedResourceError)
-        state.open_receive -= 1
         if state.open_receive == 0:
             assert not state.receivers
-            waiting = list(state.senders)
             state.senders.clear()
-            state.resume_all(waiting, BrokenResourceError)
+            state.resume_all(others, BrokenResourceError)
             state.buffer.clear()
 
 

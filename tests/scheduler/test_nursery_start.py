@@ -121,6 +121,41 @@ def test_started_twice_is_an_error_of_the_second_call():
     uringtrio.run(main)
 
 
+def test_started_into_a_nursery_whose_parent_has_exited_is_refused(record):
+    """Was a bare AssertionError."""
+    opened = []
+
+    async def leave_open(has_begun):
+        opened.append(await uringtrio.open_nursery().__aenter__())
+        await has_begun.wait()
+
+    async def child(has_begun, *, task_status):
+        has_begun.set()
+        while not opened[0]._closed:
+            await lowlevel.checkpoint()
+        with pytest.raises(RuntimeError, match="closed to new arrivals: the task that opened it"):
+            task_status.started()
+        record("refused")
+
+    async def main():
+        has_begun = uringtrio.Event()
+        async with uringtrio.open_nursery() as nursery:
+            nursery.start_soon(leave_open, has_begun)
+            while not opened:
+                await lowlevel.checkpoint()
+            # What becomes of the parent cancels everything that is not shielded.
+            with uringtrio.CancelScope(shield=True):
+                with pytest.raises(RuntimeError, match="without calling task_status"):
+                    await opened[0].start(child, has_begun)
+                record("start raised")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        uringtrio.run(main)
+
+    assert caught.group_contains(RuntimeError, match="Nursery stack corrupted")
+    assert record.events == ["refused", "start raised"]
+
+
 def test_cancelling_start_cancels_the_child_before_started(record):
     async def child(*, task_status):  # noqa: ARG001
         try:

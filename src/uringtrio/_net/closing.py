@@ -6,12 +6,29 @@ import os
 from typing import TYPE_CHECKING
 
 from uringtrio._errors import ClosedResourceError
-from uringtrio._scheduler.current import CURRENT
+from uringtrio._scheduler.current import CURRENT, get_runner, refuse_resume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from uringtrio._ops.op import Interruption, Op
+
+
+CLOSING = "closing a descriptor that is in use"
+
+
+def check_run(ops: Sequence[Op]) -> None:
+    """Refuse to close a descriptor in another thread than that of the run of its `ops` in flight.
+
+    To be called before anything has changed.
+
+    Raises:
+        RuntimeError: this is another thread, or another run.
+    """
+    for op in ops:
+        if op.waiter is not None and op.waiter._runner is not CURRENT.runner:
+            refuse_resume(op.waiter, CLOSING)
+    get_runner(CLOSING)
 
 
 def close_after(fd: int, ops: Sequence[Op]) -> None:

@@ -13,7 +13,7 @@ from uringtrio._ops.net import Poll
 from uringtrio._ops.op import POLLOUT
 from uringtrio._scheduler.traps import checkpoint
 
-from .closing import close_after
+from .closing import check_run, close_after
 from .stream import DEFAULT_RECEIVE_BYTES
 
 if TYPE_CHECKING:
@@ -118,13 +118,18 @@ class FdStream(Sealed, Stream):
     def close(self) -> None:
         """Close the descriptor. Tasks that wait in the stream get ClosedResourceError.
 
+        Raises:
+            RuntimeError: tasks wait in it, and this is not the thread of their run.
+
         Checkpoint: never; this is no async function. Twice is allowed.
         """
-        fd, self._fd = self._fd, -1
-        if fd == -1:
+        if self._fd == -1:
             return
-        os.set_blocking(fd, self._was_blocking)
         ops = [op for op in (self._reading, self._writing) if op is not None and op.id]
+        if ops:
+            check_run(ops)
+        fd, self._fd = self._fd, -1
+        os.set_blocking(fd, self._was_blocking)
         if ops:
             close_after(fd, ops)
         else:

@@ -36,7 +36,7 @@ from uringtrio._threads import to_thread
 
 from . import ahead
 from .address import is_numeric, resolve
-from .closing import close_after
+from .closing import check_run, close_after
 from .hold import Hold
 from .socket_factory import FACTORY
 from .socket_type import SocketType
@@ -193,12 +193,15 @@ class Socket(SocketType):
     def close(self) -> None:
         # In flight, and not completed a moment ago with a waiter that has yet to resume.
         ops = [op for op in (self._reading, self._writing) if op is not None and op.id]
+        is_in_use = bool(ops) and self._sock.fileno() != -1
+        if is_in_use:
+            check_run(ops)
         # A descriptor that was closed must not be used again: the ops know its number.
         self._reading = self._writing = self._ahead = None
-        if not ops or self._sock.fileno() == -1:
+        if is_in_use:
+            close_after(self._sock.detach(), ops)
+        else:
             self._sock.close()
-            return
-        close_after(self._sock.detach(), ops)
 
     # The ops, one in each direction.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -60,5 +59,5 @@ def check_async_fn(async_fn: object, call: str) -> None:
         raise TypeError(
             f"{call} was expecting an async function, not the async generator {async_fn!r}"
         )
-    if not callable(async_fn) and not isinstance(async_fn, functools.partial):
+    if not callable(async_fn):
         raise TypeError(f"{call} was expecting an async function, not {async_fn!r}")

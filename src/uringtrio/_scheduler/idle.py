@@ -35,27 +35,24 @@ class JumpingClock(Protocol):
 class Idle:
     """Who wants to know that the run is idle, and since when it might be."""
 
-    __slots__ = ("_clock", "_primed_since", "_runner", "_seconds", "_waiting")
+    __slots__ = ("_clock", "_primed_since", "_runner", "_seconds", "waiting")
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         # The clock of the run if it can jump, else None.
         self._clock = runner.clock if isinstance(runner.clock, JumpingClock) else None
         # Tasks in `wait_all_tasks_blocked`, with their cushions.
-        self._waiting: dict[Task, float] = {}
+        self.waiting: dict[Task, float] = {}
         # When the present wait began, if its end may mean idleness; else None.
         self._primed_since: float | None = None
         self._seconds = 0.0
-
-    async def wait(self, cushion: float) -> None:
-        await Park(self._waiting, cushion)
 
     def prime(self, seconds: float) -> float:
         """Return how long a wait of `seconds` at most may really take, because of idleness."""
         self._primed_since = None
         cushion = inf
-        if self._waiting:
-            cushion = min(self._waiting.values())
+        if self.waiting:
+            cushion = min(self.waiting.values())
         elif self._clock is not None and self._runner.deadlines.next_deadline() != inf:
             # Read each time: it may be changed while the run goes on.
             cushion = self._clock.autojump_threshold
@@ -73,12 +70,12 @@ class Idle:
         if time.perf_counter() - since < self._seconds:
             # A signal, or a wake for nothing, ended the wait early.
             return
-        if not self._waiting:
+        if not self.waiting:
             self._jump()
             return
-        for task, cushion in list(self._waiting.items()):
+        for task, cushion in list(self.waiting.items()):
             if cushion == self._seconds:
-                del self._waiting[task]
+                del self.waiting[task]
                 task._resume(None)
 
     def _jump(self) -> None:
@@ -105,4 +102,4 @@ async def wait_all_tasks_blocked(cushion: float = 0.0) -> None:
     runner = get_runner("uringtrio.testing.wait_all_tasks_blocked()")
     if runner.idle is None:
         runner.idle = Idle(runner)
-    await runner.idle.wait(cushion)
+    await Park(runner.idle.waiting, cushion)

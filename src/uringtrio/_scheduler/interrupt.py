@@ -78,6 +78,9 @@ def enable_ki_protection(fn: CallableT) -> CallableT:
 
     Returns:
         `fn` itself.
+
+    Raises:
+        TypeError: there is no Python function in `fn`.
     """
     return _mark(fn, protected=True)
 
@@ -87,6 +90,9 @@ def disable_ki_protection(fn: CallableT) -> CallableT:
 
     Returns:
         `fn` itself.
+
+    Raises:
+        TypeError: there is no Python function in `fn`.
     """
     return _mark(fn, protected=False)
 

@@ -34,7 +34,7 @@ class TaskStatus(Protocol[T_contra]):
         """Let `Nursery.start` return `value`; the task goes on in the nursery.
 
         Raises:
-            RuntimeError: called twice.
+            RuntimeError: called twice, or the nursery's parent task has exited without leaving it.
         """
 
 
@@ -69,12 +69,15 @@ class _TaskStatus(Generic[T_contra]):
     def started(self, value: Any = None) -> None:
         if self.value is not _NOT_STARTED:
             raise RuntimeError("called 'started' twice on the same task status")
-        self.value = value
         old, new = self._from, self._to
         if old.cancel_scope._effectively_cancelled:
             # `start` is about to raise Cancelled and the task with it: it stays where it is.
+            self.value = value
             return
-        assert new._closed is False
+        if new._closed:
+            # `start` keeps it open, but not when its parent task exits without leaving it.
+            raise RuntimeError(f"{CLOSED_MESSAGE}: the task that opened it has exited")
+        self.value = value
         for task in list(old._children):
             self._move(task)
         old._children.clear()
@@ -196,6 +199,7 @@ class Nursery(Sealed):
 
         Raises:
             RuntimeError: the nursery is closed, or the task ended without calling `started`.
+            TrioInternalError: other tasks were put where the task is until it calls `started`.
 
         Checkpoint: always.
         """

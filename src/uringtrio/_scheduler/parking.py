@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, final
 from uringtrio._abc import Sealed
 from uringtrio._errors import BrokenResourceError
 
-from .current import get_task
+from .current import CURRENT, get_task, refuse_resume
 from .traps import Park
 
 if TYPE_CHECKING:
@@ -87,8 +87,15 @@ class ParkingLot(Sealed):
 
         Raises:
             ValueError: `count` is a float other than inf.
+            RuntimeError: tasks wait, and this is not the thread of their run.
         """
-        tasks = [self._tasks.popitem(last=False)[0] for _ in range(self._limit(count))]
+        return self._unpark(self._limit(count), "ParkingLot.unpark()")
+
+    def _unpark(self, count: int, call: str) -> list[Task]:
+        """Wake `count` of the tasks that wait; the user has called `call`."""
+        if count > 0:
+            self._check_run(call)
+        tasks = [self._tasks.popitem(last=False)[0] for _ in range(count)]
         for task in tasks:
             task._resume(None)
         return tasks
@@ -100,8 +107,14 @@ class ParkingLot(Sealed):
             raise ValueError("Cannot pop a non-integer number of tasks.")
         return len(self._tasks)
 
+    def _check_run(self, call: str) -> None:
+        """Refuse `call` if it resumes tasks of a run that is not in this thread."""
+        task = next(iter(self._tasks))
+        if task._runner is not CURRENT.runner:
+            refuse_resume(task, call)
+
     def unpark_all(self) -> list[Task]:
-        """Wake all tasks that wait, and return them."""
+        """Wake all tasks that wait, and return them; raises as `unpark`."""
         return self.unpark(count=len(self._tasks))
 
     def repark(
@@ -128,7 +141,7 @@ class ParkingLot(Sealed):
             task._parked = new_lot._park
 
     def repark_all(self, new_lot: ParkingLot) -> None:
-        """Move all tasks that wait to the end of another lot, without waking them."""
+        """Move all tasks that wait to the end of another lot, as `repark`."""
         self.repark(new_lot, count=len(self._tasks))
 
     def break_lot(self, task: Task | None = None) -> None:
@@ -138,9 +151,15 @@ class ParkingLot(Sealed):
             task: who is to blame, for the error message and `broken_by`; None takes the caller.
 
         Breaking it again only adds to `broken_by`.
+
+        Raises:
+            RuntimeError: tasks wait, and this is not the thread of their run; or `task` is None
+                and this is no task.
         """
         if task is None:
             task = get_task("ParkingLot.break_lot()")
+        if self._tasks:
+            self._check_run("ParkingLot.break_lot()")
         self.broken_by.append(task)
         if len(self.broken_by) > 1:
             return

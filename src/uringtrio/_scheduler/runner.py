@@ -16,7 +16,7 @@ from uringtrio._errors import RunFinishedError, TrioInternalError
 from .asyncgens import AsyncGenerators
 from .cancel import MISNESTING_ADVICE, CancelReason, CancelScope, abandon
 from .coroutines import AsyncFn, as_coroutine, check_async_fn
-from .current import get_runner
+from .current import CURRENT, get_runner
 from .deadlines import Deadlines
 from .entry import EntryQueue, TrioToken
 from .idle import Idle, JumpingClock
@@ -145,6 +145,13 @@ class Runner:
             if sniffio_library.name == LIBRARY:
                 coro = context.run(async_fn, *args)
             else:
+                # No task is running: the host of a guest run calls this, or another thread.
+                if CURRENT.runner is not self:
+                    raise RuntimeError(
+                        "nursery.start_soon() must be called from async context, in the run of "
+                        "the nursery: from another thread use "
+                        "uringtrio.from_thread.run_sync(nursery.start_soon, ...)"
+                    )
                 coro = context.run(_call_as_ours, async_fn, args)
         except TypeError:
             call = "spawn_system_task" if is_system_task else "nursery.start_soon"

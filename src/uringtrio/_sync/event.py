@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, final
 
 from uringtrio._abc import Sealed
-from uringtrio._scheduler.current import get_runner
+from uringtrio._scheduler.current import CURRENT, refuse_resume
 from uringtrio._scheduler.traps import CHECKPOINT, Park
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ class Event(Sealed):
         Checkpoint: never; this is no async function.
         """
         if self._tasks:
-            # Resuming a task of another thread's run would not wake that thread.
-            get_runner("Event.set(), with tasks that wait,")
+            task = next(iter(self._tasks))
+            if task._runner is not CURRENT.runner:
+                refuse_resume(task, "Event.set()")
         self._is_set = True
         for task in self._tasks:
             task._resume(None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 
 from uringtrio._abc import Sealed
 from uringtrio._errors import WouldBlock
-from uringtrio._scheduler.current import get_task
+from uringtrio._scheduler.current import CURRENT, get_task, refuse_resume
 from uringtrio._scheduler.traps import CHECKED_CHECKPOINT, CHECKPOINT, Park
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class CapacityLimiter(Sealed):
         Raises:
             TypeError: set to something that is neither an int nor inf.
             ValueError: set to a negative number.
+            RuntimeError: set while tasks wait, not in the thread of their run.
         """
         return self._total_tokens
 
@@ -89,6 +90,8 @@ class CapacityLimiter(Sealed):
             raise TypeError("total_tokens must be an int or math.inf")
         if new_total_tokens < 0:
             raise ValueError("total_tokens must be >= 0")
+        if self._waiting:
+            self._check_run("setting CapacityLimiter.total_tokens")
         self._total_tokens = new_total_tokens
         self._lend_to_waiting()
 
@@ -174,12 +177,21 @@ class CapacityLimiter(Sealed):
         """Give the token of `borrower` back, to the task that has waited longest.
 
         Raises:
-            RuntimeError: `borrower` has none.
+            RuntimeError: `borrower` has none; or tasks wait, and this is not the thread of their
+                run: from another thread use `from_thread.run_sync`.
         """
         if borrower not in self._borrowers:
             raise RuntimeError("this borrower isn't holding any of this CapacityLimiter's tokens")
+        if self._waiting:
+            self._check_run("CapacityLimiter.release_on_behalf_of()")
         del self._borrowers[borrower]
         self._lend_to_waiting()
+
+    def _check_run(self, call: str) -> None:
+        """Refuse `call` if the run of the tasks that wait is not in this thread."""
+        task = next(iter(self._waiting))
+        if task._runner is not CURRENT.runner:
+            refuse_resume(task, call)
 
     def _lend_to_waiting(self) -> None:
         while self._waiting and len(self._borrowers) < self._total_tokens:

@@ -123,6 +123,7 @@ class _Lock:
             task = get_task("Lock.release()")
         if task is not self._owner:
             raise RuntimeError("can't release a Lock you don't own")
+        heir = self._lot._unpark(1, "Lock.release()")[0] if self._lot._tasks else None
         breaks = task._breaks
         assert breaks is not None
         # Mostly the last one, since blocks nest.
@@ -130,10 +131,10 @@ class _Lock:
             breaks.pop()
         else:
             breaks.remove(self._lot)
-        if self._lot._tasks:
-            self._give_to(self._lot.unpark()[0])
-        else:
+        if heir is None:
             self._owner = None
+        else:
+            self._give_to(heir)
 
     def statistics(self) -> LockStatistics:
         """Return figures for debugging."""

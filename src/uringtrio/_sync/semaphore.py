@@ -91,12 +91,14 @@ class Semaphore(Sealed):
 
         Raises:
             ValueError: the number has reached `max_value`.
+            RuntimeError: tasks wait, and this is not the thread of their run; from another
+                thread use `from_thread.run_sync`.
 
         Checkpoint: never; this is no async function.
         """
         if self._lot:
             assert self._value == 0
-            self._lot.unpark()
+            self._lot._unpark(1, "Semaphore.release()")
         elif self._value == self._max_value:
             raise ValueError("semaphore released too many times")
         else:

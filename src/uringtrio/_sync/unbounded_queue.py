@@ -62,11 +62,15 @@ class UnboundedQueue(Generic[T], Sealed):  # noqa: PYI059  # Sealed does not cal
         return not self._items
 
     def put_nowait(self, obj: T) -> None:
-        """Put an object into the queue; there is always room."""
-        self._items.append(obj)
+        """Put an object into the queue; there is always room.
+
+        Raises:
+            RuntimeError: a task waits for it, and this is not the thread of its run.
+        """
         if self._lot and not self._is_promised:
+            self._lot._unpark(1, "UnboundedQueue.put_nowait()")
             self._is_promised = True
-            self._lot.unpark()
+        self._items.append(obj)
 
     def get_batch_nowait(self) -> list[T]:
         """Return all objects in the queue, oldest first, and at least one.
