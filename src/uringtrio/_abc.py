@@ -215,6 +215,8 @@ class ReceiveStream(AsyncResource):
             BusyResourceError: another task is receiving from this stream.
             BrokenResourceError: the connection is gone.
             ClosedResourceError: this side was closed before or during the call.
+            TypeError: `max_bytes` is no int.
+            ValueError: it is less than 1.
 
         Checkpoint: always.
         """

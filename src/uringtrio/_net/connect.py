@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import socket as stdlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from uringtrio._scheduler.nursery import Nursery, open_nursery
@@ -163,8 +164,9 @@ class Race:
     @staticmethod
     async def _bind(sock: SocketType, local_address: str, address: Any) -> None:
         # The port is chosen when the peer is known: then it may serve other peers too.
-        with contextlib.suppress(OSError):
-            sock.setsockopt(stdlib.IPPROTO_IP, stdlib.IP_BIND_ADDRESS_NO_PORT, 1)
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                sock.setsockopt(stdlib.IPPROTO_IP, stdlib.IP_BIND_ADDRESS_NO_PORT, 1)
         try:
             await sock.bind((local_address, 0))
         except OSError as exc:

@@ -6,6 +6,7 @@ import errno
 import os
 import socket as stdlib
 import struct
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ def peer_credentials(sock: SocketType) -> PeerCredentials:
     """Return who the peer of `sock` is.
 
     Raises:
-        OSError: `sock` is no Unix socket (EOPNOTSUPP), not connected (ENOTCONN), or closed (EBADF).
+        OSError: `sock` is no Unix socket, or the system is not Linux (EOPNOTSUPP); not connected
+            (ENOTCONN); closed (EBADF).
 
     Source: unix(7), SO_PEERCRED.
     """
@@ -45,6 +47,8 @@ def peer_credentials(sock: SocketType) -> PeerCredentials:
         # For others the kernel answers too, with nobody's.
         reason = f"only Unix sockets know who their peer is, not those of {sock.family!r}"
         raise OSError(errno.EOPNOTSUPP, reason)
+    if sys.platform != "linux":
+        raise OSError(errno.EOPNOTSUPP, f"{sys.platform} has no SO_PEERCRED, which only Linux has")
     raw = sock.getsockopt(stdlib.SOL_SOCKET, stdlib.SO_PEERCRED, _UCRED.size)
     pid, uid, gid = _UCRED.unpack(raw)
     if uid == _NO_USER:

@@ -45,6 +45,7 @@ class Codec(ABC, Generic[T]):
         Raises:
             LimitExceededError: the message is too large for the peer to accept.
             TypeError: it is of the wrong type.
+            ValueError: a frame cannot hold it, as a line that has its delimiter in it.
         """
 
     @abstractmethod

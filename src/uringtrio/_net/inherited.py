@@ -54,4 +54,6 @@ def inherited_listeners() -> list[SocketListener]:
     except BaseException:
         for sock in sockets:
             sock.close()
+        # None of the others is anybody's now.
+        os.closerange(FIRST_FD + len(sockets), fds.stop)
         raise

@@ -55,7 +55,7 @@ def encode_hostname(hostname: str) -> bytes:
     Raises:
         UnicodeError: it is no valid name; `idna.IDNAError` is a subclass.
 
-    Source: RFC 5891; UTS 46; Python issue 17305.
+    Source: RFC 5891; UTS 46.
     """
     try:
         return hostname.encode("ascii")
