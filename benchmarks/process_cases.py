@@ -11,10 +11,10 @@ import importlib
 import json
 import subprocess
 import sys
-import time
 from typing import Any
 
-REPEATS = 3
+from timing import time_cases
+
 WIDTH = 20
 DATA = bytes(2**20)
 COMMAND = "/bin/true"
@@ -86,31 +86,17 @@ class AsyncioCases:
             assert len(output) == len(DATA)
 
 
-async def time_cases(cases: Any, names: list[str]) -> dict[str, float]:
-    """Return the microseconds of one child for each of the named cases."""
-    figures = {}
-    for name in names:
-        case, size = getattr(cases, name), SIZES[name]
-        repeats_ns = []
-        for _ in range(REPEATS):
-            started_ns = time.perf_counter_ns()
-            await case(size)
-            repeats_ns.append(time.perf_counter_ns() - started_ns)
-        figures[name] = min(repeats_ns) / size / 1000
-    return figures
-
-
 def main() -> None:
     name, *wanted = sys.argv[1:]
     names = wanted or list(SIZES)
     if name == "popen":
-        figures = asyncio.run(time_cases(PopenCases(), names))
+        figures = asyncio.run(time_cases(PopenCases(), names, SIZES))
     elif name in {"asyncio", "uvloop"}:
-        figures = importlib.import_module(name).run(time_cases(AsyncioCases(), names))
+        figures = importlib.import_module(name).run(time_cases(AsyncioCases(), names, SIZES))
     else:
         runtime = importlib.import_module(name)
-        figures = runtime.run(time_cases, TrioCases(runtime), names)
-    print(json.dumps(figures))
+        figures = runtime.run(time_cases, TrioCases(runtime), names, SIZES)
+    print(json.dumps({case: ns / 1000 for case, ns in figures.items()}))
 
 
 if __name__ == "__main__":

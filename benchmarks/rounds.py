@@ -5,13 +5,16 @@ So a disturbance of the machine hurts none of them more than the others.
 
 from __future__ import annotations
 
+import argparse
+import functools
 import sys
 from typing import TYPE_CHECKING
 
+import machine
 import report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 # The figures of one round of one candidate, by case; the smaller the better.
 Round = dict[str, float]
@@ -77,3 +80,32 @@ def tabulate(
         rows.append(row + [f"{best[other] / best[first]:.2f}" for other in others])
     columns = ["case", *every, *(f"x {other}" for other in others)]
     return report.Figures(f"{title}; x: {first} is so many times better", columns, rows)
+
+
+def compare(
+    program: str,
+    runtimes: list[str],
+    cases: Iterable[str],
+    title: str,
+    measure: Callable[[list[str], str], Round],
+) -> None:
+    """Be the command line of a benchmark that measures cases of one unit in several runtimes.
+
+    Args:
+        program: what it is about, its module's docstring.
+        runtimes: the candidates; the first is compared with the others.
+        cases: the rows.
+        title: says what the figures are, and of which unit.
+        measure: called with the cases and a runtime for each round, as in `run_rounds`.
+    """
+    parser = argparse.ArgumentParser(description=program.partition("\n")[0])
+    parser.add_argument("runtimes", nargs="*", metavar="RUNTIME", help=f"of: {' '.join(runtimes)}")
+    parser.add_argument("--cases", nargs="+", choices=list(cases), metavar="CASE")
+    parser.add_argument("--rounds", type=int, default=5)
+    report.add_options(parser)
+    options = parser.parse_args()
+    wanted = options.cases or list(cases)
+    candidates = options.runtimes or runtimes
+    every, notes = run_rounds(candidates, options.rounds, functools.partial(measure, wanted))
+    table = tabulate(every, wanted, f"{title}, best of {options.rounds}")
+    report.publish(options, [table], machine.versions(), notes, every)

@@ -9,13 +9,10 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import time
-from typing import Any
 
 import cases_asyncio
 from cases_trio import TrioCases
-
-REPEATS = 3
+from timing import time_cases
 
 # The cases, and the operations in one repeat of each: some tens of milliseconds.
 SIZES = {
@@ -32,28 +29,14 @@ SIZES = {
 }
 
 
-async def time_cases(cases: Any, names: list[str]) -> dict[str, float]:
-    """Return the nanoseconds of one operation for each of the named cases."""
-    figures = {}
-    for name in names:
-        case, size = getattr(cases, name), SIZES[name]
-        repeats_ns = []
-        for _ in range(REPEATS):
-            started_ns = time.perf_counter_ns()
-            await case(size)
-            repeats_ns.append(time.perf_counter_ns() - started_ns)
-        figures[name] = min(repeats_ns) / size
-    return figures
-
-
 def main() -> None:
     name, *wanted = sys.argv[1:]
     runtime = importlib.import_module(name)
     names = wanted or list(SIZES)
     if name in {"asyncio", "uvloop"}:
-        figures = runtime.run(time_cases(cases_asyncio, names))
+        figures = runtime.run(time_cases(cases_asyncio, names, SIZES))
     else:
-        figures = runtime.run(time_cases, TrioCases(runtime), names)
+        figures = runtime.run(time_cases, TrioCases(runtime), names, SIZES)
     print(json.dumps(figures))
 
 
