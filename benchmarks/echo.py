@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import machine
 import report
@@ -146,24 +145,20 @@ def tabulate(every: list[Series], count: int, options: argparse.Namespace) -> re
     return report.Figures(title, columns, rows)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of: {' '.join(ALL_KINDS)}")
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 50, 500])
-    parser.add_argument("--size", type=int, default=1024, help="bytes in a request, up to 204800")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every benchmark that has a server and a load."""
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="measured in each round")
     parser.add_argument("--reference", default="trio", help="the server that has speed 1")
-    report.add_options(parser)
-    options = parser.parse_args()
-    options.kinds = options.kinds or ALL_KINDS
-    unknown = set(options.kinds) - set(ALL_KINDS)
-    if unknown:
-        parser.error(f"unknown: {' '.join(sorted(unknown))}")
-    try:
-        machine.build_c("load")
-    except machine.CannotBuildError as error:
-        raise SystemExit(f"{Path(__file__).name}: {error}") from None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 50, 500])
+    parser.add_argument("--size", type=int, default=1024, help="bytes in a request, up to 204800")
+    add_options(parser)
+    options = report.parse(parser, "kinds", ALL_KINDS)
+    machine.require_c("load")
     every, notes = run_rounds(options)
     counts = [count for count in options.connections if any(s.connections == count for s in every)]
     tables = [tabulate(every, count, options) for count in counts]

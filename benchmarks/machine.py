@@ -55,6 +55,18 @@ def build_c(name: str, *libraries: str) -> Path:
     return program
 
 
+def require_c(name: str) -> None:
+    """Build a C program that a benchmark cannot do without.
+
+    Raises:
+        SystemExit: it cannot be built.
+    """
+    try:
+        build_c(name)
+    except CannotBuildError as error:
+        raise SystemExit(f"{name}.c is needed: {error}") from None
+
+
 def is_installed(module: str) -> bool:
     """Return whether this interpreter finds `module`."""
     return importlib.util.find_spec(module) is not None

@@ -139,23 +139,14 @@ def run_cases(names: list[str], seconds: float, kind: str) -> Round:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    kinds = list(network_servers.KINDS)
-    parser.add_argument("runtimes", nargs="*", metavar="RUNTIME", help=f"of: {' '.join(kinds)}")
     all_cases = [*CASES, IDLE_CASE]
     parser.add_argument("--cases", nargs="+", choices=all_cases, metavar="CASE", default=all_cases)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="measured in each case")
-    report.add_options(parser)
-    options = parser.parse_args()
-    unknown = set(options.runtimes) - set(kinds)
-    if unknown:
-        parser.error(f"unknown: {' '.join(sorted(unknown))}")
-    try:
-        machine.build_c("load")
-    except machine.CannotBuildError as error:
-        raise SystemExit(f"{Path(__file__).name}: {error}") from None
+    options = report.parse(parser, "runtimes", list(network_servers.KINDS))
+    machine.require_c("load")
     every, notes = run_rounds(
-        options.runtimes or kinds,
+        options.runtimes,
         options.rounds,
         partial(run_cases, options.cases, options.seconds),
     )

@@ -30,6 +30,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write every round here")
 
 
+def parse(parser: argparse.ArgumentParser, name: str, known: list[str]) -> argparse.Namespace:
+    """Parse a benchmark's command line, whose words are what to measure, called `name`.
+
+    Args:
+        parser: with all options but those of `publish`.
+        name: where the words are in the result.
+        known: what can be measured; all of it is, if there are no words.
+    """
+    metavar = name.removesuffix("s").upper()
+    parser.add_argument(name, nargs="*", metavar=metavar, help=f"of: {' '.join(known)}")
+    add_options(parser)
+    options = parser.parse_args()
+    words = getattr(options, name) or known
+    if unknown := set(words) - set(known):
+        parser.error(f"unknown: {' '.join(sorted(unknown))}")
+    setattr(options, name, words)
+    return options
+
+
 def publish(
     options: argparse.Namespace,
     tables: list[Figures],

@@ -20,7 +20,7 @@ import report
 import tls_load
 import tls_servers
 import trustme
-from echo import START_SECONDS_MAX, WARMUP_SECONDS, Sample, Series, ServerError
+from echo import START_SECONDS_MAX, WARMUP_SECONDS, Sample, Series, ServerError, add_options
 from rounds import last_line
 
 # Connections and the size of a message.
@@ -118,17 +118,8 @@ def tabulate(group: list[Series], size: int, options: argparse.Namespace) -> rep
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    kinds = list(tls_servers.KINDS)
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of: {' '.join(kinds)}")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="measured in each round")
-    parser.add_argument("--reference", default="trio", help="the server that has speed 1")
-    report.add_options(parser)
-    options = parser.parse_args()
-    options.kinds = options.kinds or kinds
-    unknown = set(options.kinds) - set(kinds)
-    if unknown:
-        parser.error(f"unknown: {' '.join(sorted(unknown))}")
+    add_options(parser)
+    options = report.parse(parser, "kinds", list(tls_servers.KINDS))
     every, notes = run_rounds(options)
     tables = [tabulate(group, size, options) for size, group in every.items() if group]
     rounds = {size: [asdict(series) for series in group] for size, group in every.items()}

@@ -9,7 +9,9 @@ import pytest
 
 from uringtrio._ops.net import Send
 from uringtrio._ops.op import POLLIN, POLLOUT
-from uringtrio._ops.transfer import SENDFILE_BYTES, SendFile, SendZC, Splice
+from uringtrio._ops.transfer import SEND_FILE_BYTES, SendFile, SendZC, Splice
+
+from .traffic import drain, fill
 
 ECANCELED = -errno.ECANCELED
 DATA = bytes(range(256)) * 64
@@ -29,18 +31,6 @@ def file(tmp_path, open_bench):  # noqa: ARG001  # likewise
     os.write(fd, DATA)
     yield fd
     os.close(fd)
-
-
-def fill(sock):
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            sock.send(bytes(65536))
-
-
-def drain(sock):
-    with contextlib.suppress(BlockingIOError):
-        while sock.recv(1 << 20):
-            pass
 
 
 def to_pipe(sock, pipe, size):
@@ -147,34 +137,76 @@ def test_splice_of_what_splices_not_is_refused(bench, pipe):
 # SendFile.
 
 
-def test_send_file_sends_from_the_offset(bench, pair, file):
+@pytest.fixture(params=["kernel's pipe", "pipe of ours"])
+def through(request, pipe, open_bench):  # noqa: ARG001  # likewise
+    """What a file is sent through; empty before and after each time."""
+    if request.param == "kernel's pipe":
+        yield None
+        return
+    reader, writer = pipe
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    yield reader, writer, null
+    os.close(null)
+    with pytest.raises(BlockingIOError):
+        os.read(reader, 1)
+
+
+def test_send_file_sends_from_the_offset(bench, pair, file, through):
     left, right = pair
-    assert bench.do(SendFile(left, file, 300, 100)) == 100
+    assert bench.do(SendFile(left, file, 300, 100, through)) == 100
     assert right.recv(1000) == DATA[300:400]
-    assert bench.do(SendFile(left, file, len(DATA), 100)) == 0
+    assert bench.do(SendFile(left, file, len(DATA), 100, through)) == 0
 
 
-def test_send_file_waits_for_room(bench, pair, file):
+def test_send_file_waits_for_room(bench, pair, file, through):
     left, right = pair
     fill(left)
-    op = bench.submit(SendFile(left, file, 0, 100))
+    op = bench.submit(SendFile(left, file, 0, 100, through))
     bench.settle()
     drain(right)
     assert bench.finish(op) == [100]
     assert right.recv(1000) == DATA[:100]
 
 
+def test_send_file_sends_as_much_as_there_is_room_for(bench, pair, file, through):
+    left, right = pair
+    content = DATA * 100
+    os.pwrite(file, content, 0)
+    counts, received = [], bytearray()
+    while len(received) < len(content):
+        counts.append(bench.do(SendFile(left, file, len(received), len(content), through)))
+        received += right.recv(len(content))
+    assert received == content
+    # Else the socket was never full.
+    assert len(counts) > 1
+
+
+def test_send_file_to_a_peer_that_is_gone_fails(bench, pair, file, through):
+    left, right = pair
+    right.close()
+    assert bench.do(SendFile(left, file, 0, 100, through)) == -errno.EPIPE
+
+
+def test_send_file_of_what_cannot_be_read_fails(bench, pair, file, through):
+    left, _right = pair
+    write_only = os.open(f"/proc/self/fd/{file}", os.O_WRONLY)
+    try:
+        assert bench.do(SendFile(left, write_only, 0, 100, through)) == -errno.EBADF
+    finally:
+        os.close(write_only)
+
+
 def test_send_file_takes_no_more_than_its_limit(bench, pair, file):
     left, right = pair
-    os.truncate(file, 4 * SENDFILE_BYTES)
-    assert 0 < bench.do(SendFile(left, file, 0, 4 * SENDFILE_BYTES)) <= SENDFILE_BYTES
+    os.truncate(file, 4 * SEND_FILE_BYTES)
+    assert 0 < bench.do(SendFile(left, file, 0, 4 * SEND_FILE_BYTES)) <= SEND_FILE_BYTES
     drain(right)
 
 
-def test_cancelled_send_file_sends_nothing(bench, pair, file):
+def test_cancelled_send_file_sends_nothing(bench, pair, file, through):
     left, right = pair
     fill(left)
-    op = bench.submit(SendFile(left, file, 0, 100))
+    op = bench.submit(SendFile(left, file, 0, 100, through))
     bench.settle()
     bench.cancel(op)
     assert bench.finish(op) == [ECANCELED]

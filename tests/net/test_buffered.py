@@ -82,6 +82,39 @@ def test_lines_without_their_ends_and_the_last_one_without_an_end(run):
     run(main)
 
 
+def test_loop_over_lines_may_be_left_and_gone_on_with(run):
+    async def main():
+        stream = buffered(b"head\n\nbody", b"\ntail\n")
+        async for line in stream.lines():
+            if not line:
+                break
+        assert await stream.receive_exactly(5) == b"body\n"
+        lines = stream.lines(max_bytes=3)
+        for _ in range(2):
+            with pytest.raises(uringtrio.LimitExceededError):
+                await anext(lines)
+        assert [line async for line in stream.lines()] == [b"tail"]
+        # The end stays the end.
+        for _ in range(2):
+            with pytest.raises(StopAsyncIteration):
+                await anext(lines)
+
+    run(main)
+
+
+def test_cancelled_loop_over_lines_goes_on_with_the_same_iterator(run):
+    async def main():
+        left, right = memory_stream_pair()
+        lines = uringtrio.BufferedStream(left).lines()
+        await right.send_all(b"lin")
+        with uringtrio.move_on_after(0.01):
+            await anext(lines)
+        await right.send_all(b"e\n")
+        assert await anext(lines) == b"line"
+
+    run(main)
+
+
 def test_receive_some_gives_what_is_buffered_first(run):
     async def main():
         stream = buffered(b"abcdef", b"gh")

@@ -15,10 +15,12 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 import uringtrio
 from uringtrio import socket
 from uringtrio._net import send_file as send_files
-from uringtrio._net.splice_pipe import PIPE_BYTES
+from uringtrio._net.send_file import FileSending
+from uringtrio._net.splice_pipe import RunPipe
+from uringtrio._ops.transfer import SEND_FILE_BYTES, SendFile, Splice
 from uringtrio.testing import assert_checkpoints
 
-CONTENT_BYTES = 3 * PIPE_BYTES + 12_345
+CONTENT_BYTES = 3 * SEND_FILE_BYTES + 12_345
 CONTENT = random.Random(7).randbytes(CONTENT_BYTES)
 
 # Something on no disk, which splice(2) and sendfile(2) refuse, and which stays the same.
@@ -79,11 +81,12 @@ def test_whole_file_arrives(run, streams, file):
     run(main)
 
 
-@pytest.mark.parametrize("has_splice", [True, False])
-def test_any_part_arrives_as_it_is_in_the_file(run, tcp_pair, file, monkeypatch, has_splice):
-    if not has_splice:
+@pytest.mark.parametrize("way", ["in memory", "on a disk", "without splice"])
+def test_any_part_arrives_as_it_is_in_the_file(run, tcp_pair, file, monkeypatch, way):
+    monkeypatch.setattr(FileSending, "_is_in_memory", lambda *_: way == "in memory")
+    if way == "without splice":
         monkeypatch.setattr(send_files, "HAS_SPLICE", False)
-    near = st.sampled_from([0, 4095, 4096, PIPE_BYTES - 1, PIPE_BYTES, CONTENT_BYTES - 1])
+    near = st.sampled_from([0, 4095, 4096, SEND_FILE_BYTES - 1, SEND_FILE_BYTES, CONTENT_BYTES - 1])
 
     @settings(
         max_examples=25,
@@ -161,6 +164,134 @@ def test_file_that_the_kernel_cannot_splice_is_read(run, streams):
             assert (data, sent) == (expected[3:8], 5)
 
         run(main)
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """The kinds of the ops that touched the file."""
+    kinds = []
+
+    def note(cls):
+        begin = cls.__init__
+
+        def noted(op, source, *args, **kwargs):
+            begin(op, source, *args, **kwargs)
+            if not (cls is Splice and op.interest):
+                kinds.append(cls)
+
+        monkeypatch.setattr(cls, "__init__", noted)
+
+    note(SendFile)
+    note(Splice)
+    return kinds
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_what_is_not_in_memory_is_waited_for_by_somebody_else(
+    run, streams, file, steps, monkeypatch, where
+):
+    """The file system is asked about both ends of each part, by reads that must not wait."""
+    missing = 0 if where == "first" else SEND_FILE_BYTES - 1
+    read = os.preadv
+
+    def preadv(fd, buffers, offset, flags=0):
+        if flags == os.RWF_NOWAIT:
+            if offset == missing:
+                raise BlockingIOError(errno.EAGAIN, "not in memory")
+            return 1
+        return read(fd, buffers, offset, flags)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+
+    async def main():
+        async with streams() as pair:
+            data, sent = await received(pair, send_file, file)
+        assert (data, sent) == (CONTENT, CONTENT_BYTES)
+
+    run(main)
+    assert steps.count(Splice) == 1
+    assert steps[0] is Splice
+
+
+def test_file_system_that_cannot_say_what_is_in_memory_is_not_waited_for(
+    run, streams, file, steps, monkeypatch
+):
+    def preadv(*_args):
+        raise OSError(errno.EOPNOTSUPP, "no such flag")
+
+    monkeypatch.setattr(os, "preadv", preadv)
+
+    async def main():
+        async with streams() as pair:
+            assert await received(pair, send_file, file) == (CONTENT, CONTENT_BYTES)
+
+    run(main)
+    # But for the end, after which the next part begins.
+    assert set(steps) == {Splice}
+
+
+def test_file_that_fills_the_socket_need_not_be_read_by_the_peer(run, streams, tmp_path):
+    path = tmp_path / "small"
+    path.write_bytes(bytes(100_000))
+
+    async def main():
+        async with streams() as (left, _right):
+            with open(path, "rb") as file, uringtrio.fail_after(5):
+                assert await left.send_file(file) == 100_000
+
+    run(main)
+
+
+def test_files_of_a_run_share_one_pipe_as_long_as_there_are_any(run, streams, file, monkeypatch):
+    monkeypatch.setattr(FileSending, "_is_in_memory", lambda *_: True)
+    found = []
+    look = RunPipe.descriptors
+
+    def descriptors(pipe):
+        found.append(look(pipe))
+        return found[-1]
+
+    monkeypatch.setattr(RunPipe, "descriptors", descriptors)
+
+    async def send(nursery, left, right):
+        async def receive():
+            async for _ in right:
+                pass
+
+        nursery.start_soon(receive)
+        await left.send_file(file)
+        await left.send_eof()
+
+    async def main():
+        async with streams() as first, streams() as second:
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(send, nursery, *first)
+                nursery.start_soon(send, nursery, *second)
+            (descriptors,) = set(found)
+            for fd in descriptors:
+                with pytest.raises(OSError, match="Bad file descriptor"):
+                    os.fstat(fd)
+
+    run(main)
+
+
+@pytest.mark.parametrize("lack", ["descriptors", "room in pipes"])
+def test_file_is_sent_without_a_pipe_to_spare(run, streams, file, monkeypatch, lack):
+    monkeypatch.setattr(FileSending, "_is_in_memory", lambda *_: True)
+    if lack == "descriptors":
+
+        def pipe2(_flags):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(os, "pipe2", pipe2)
+    else:
+        monkeypatch.setattr("uringtrio._net.splice_pipe.F_SETPIPE_SZ", -1)
+
+    async def main():
+        async with streams() as pair:
+            assert await received(pair, send_file, file) == (CONTENT, CONTENT_BYTES)
+
+    run(main)
 
 
 def test_nothing_is_sent_of_nothing(run, streams, path, tmp_path):

@@ -1,5 +1,6 @@
 """Datagrams, which are received and sent at once where that needs no waiting."""
 
+import contextlib
 import errno
 import os
 import socket as stdlib
@@ -9,6 +10,7 @@ import pytest
 import uringtrio
 from uringtrio import lowlevel, socket
 from uringtrio._drivers.scripted import ScriptedDriver
+from uringtrio._ops.datagram import RecvFrom, SendTo
 
 
 def in_flight():
@@ -34,6 +36,43 @@ def test_what_need_not_wait_never_gets_to_the_driver(run):
                 await left.sendto(b"y", right.getsockname())
                 await right.recvfrom(10)
             assert lowlevel.current_statistics().io_statistics.sqes == before
+
+    run(main)
+
+
+def test_receive_that_will_most_likely_wait_is_not_tried_before(run, settle, monkeypatch):
+    """Trying in vain costs as much as waiting; but a flood of datagrams must not be waited for."""
+    tries = []
+    perform = RecvFrom.perform
+
+    def noted(op):
+        # Within a wait the driver tries, when there is something.
+        tries.append(op.id == 0)
+        return perform(op)
+
+    monkeypatch.setattr(RecvFrom, "perform", noted)
+
+    async def main():
+        left, right = await bound_pair()
+        with left, right:
+
+            async def answer_late():
+                for number in range(10):
+                    await settle()
+                    await left.sendto(b"%d" % number, right.getsockname())
+
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(answer_late)
+                assert [(await right.recvfrom(10))[0] for _ in range(10)] == [
+                    b"%d" % number for number in range(10)
+                ]
+            assert sum(tries) < 5
+            for _ in range(100):
+                await left.sendto(b"flood", right.getsockname())
+            tries.clear()
+            for _ in range(100):
+                await right.recvfrom(10)
+            assert sum(tries) >= 95
 
     run(main)
 
@@ -152,6 +191,93 @@ def test_full_receiver_makes_the_sender_wait_until_it_is_cancelled_or_there_is_r
                 nursery.start_soon(sender.sendto, b"last", path)
                 received = [await receiver.recv(100) for _ in range(sent + 1)]
             assert received == [*(b"%d" % number for number in range(sent)), b"last"]
+
+    run(main)
+
+
+@pytest.fixture
+def full_receiver(tmp_path, monkeypatch):
+    """Opens (sender, receiver, its path, list of tries) with no room at the receiver's."""
+    path = str(tmp_path / "full")
+    tries = []
+    perform = SendTo.perform
+
+    def noted(op):
+        tries.append(op)
+        return perform(op)
+
+    @contextlib.asynccontextmanager
+    async def open_both():
+        sender, receiver = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+        with sender, receiver:
+            await receiver.bind(path)
+            with uringtrio.move_on_after(0.05):
+                while True:
+                    await sender.sendto(b"before", path)
+            monkeypatch.setattr(SendTo, "perform", noted)
+            yield sender, receiver, path, tries
+
+    return open_both
+
+
+def test_sender_to_a_full_receiver_does_not_try_for_ever(run, full_receiver):
+    """The sending socket has room all the while, and so poll(2) said: one CPU was busy asking."""
+
+    async def main():
+        async with full_receiver() as (sender, receiver, path, tries):
+            async with uringtrio.open_nursery() as nursery:
+                nursery.start_soon(sender.sendto, b"after", path)
+                await uringtrio.sleep(0.05)
+                assert len(tries) == 1
+                assert in_flight() == 1
+                while await receiver.recv(10) == b"before":
+                    pass
+            assert len(tries) <= 3
+
+    run(main)
+
+
+def test_full_receiver_that_goes_away_ends_the_wait_for_room(run, full_receiver):
+    async def main():
+        async with full_receiver() as (sender, receiver, path, _):
+            async with uringtrio.open_nursery() as nursery:
+
+                async def send():
+                    with pytest.raises(ConnectionError):
+                        await sender.sendto(b"after", path)
+
+                nursery.start_soon(send)
+                await uringtrio.sleep(0.01)
+                receiver.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_wait_for_room_at_the_receiver_leaves_nothing_open(run, full_receiver, settle, how):
+    async def main():
+        async with full_receiver() as (sender, _receiver, path, _):
+            before = len(os.listdir("/proc/self/fd"))
+            async with uringtrio.open_nursery() as nursery:
+
+                async def send():
+                    with pytest.raises(
+                        uringtrio.Cancelled if how == "cancel" else uringtrio.ClosedResourceError
+                    ):
+                        await sender.sendto(b"after", path)
+
+                nursery.start_soon(send)
+                await settle()
+                assert len(os.listdir("/proc/self/fd")) == before + 1
+                if how == "cancel":
+                    nursery.cancel_scope.cancel()
+                else:
+                    sender.close()
+            assert len(os.listdir("/proc/self/fd")) == before - (how == "close")
+            if how == "cancel":
+                # The next one asks the socket itself again.
+                with pytest.raises(FileNotFoundError):
+                    await sender.sendto(b"x", path + "-none")
 
     run(main)
 

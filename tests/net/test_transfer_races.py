@@ -8,15 +8,11 @@ import pytest
 import uringtrio
 from uringtrio import socket
 from uringtrio._drivers.scripted import ScriptedDriver
+from uringtrio._net.send_file import FileSending
+from uringtrio._ops.transfer import SendFile
 
 FILE = b"0123456789" * 1000
 CANCELED = -errno.ECANCELED
-
-
-class SplicingDriver(ScriptedDriver):
-    """Says that it splices files, as a ring does."""
-
-    splices_files = True
 
 
 class Transfer:
@@ -91,13 +87,14 @@ def both_orders(transfer, res):
 orders = pytest.mark.parametrize("order", [0, 1], ids=["cancel first", "completion first"])
 
 
-# send_file by splice: file to pipe, pipe to socket.
+# send_file of what is on a disk: file to pipe, pipe to socket.
 
 
 @pytest.fixture
-def splicing(file):
+def splicing(file, monkeypatch):
+    monkeypatch.setattr(FileSending, "_is_in_memory", lambda *_: False)
     return Transfer(
-        SplicingDriver(cancels_complete=False), lambda stream: stream.send_file(file, 5, 8000)
+        ScriptedDriver(cancels_complete=False), lambda stream: stream.send_file(file, 5, 8000)
     )
 
 
@@ -198,11 +195,16 @@ def test_direction_is_taken_from_the_first_step_to_the_last(splicing, is_file_le
     assert splicing.outcome == 8000
 
 
-# send_file by sendfile.
+# send_file of what is in memory, to a socket without room.
 
 
 @pytest.fixture
-def sending(file):
+def sending(file, monkeypatch):
+    def perform(_op):
+        raise BlockingIOError
+
+    monkeypatch.setattr(FileSending, "_is_in_memory", lambda *_: True)
+    monkeypatch.setattr(SendFile, "perform", perform)
     return Transfer(
         ScriptedDriver(cancels_complete=False), lambda stream: stream.send_file(file, 5, 8000)
     )

@@ -7,7 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from uringtrio._errors import DriverUnavailableError
 from uringtrio._ring.options import RingOptions
@@ -66,8 +66,6 @@ class Driver(ABC):
     __slots__ = ("_wakeup", "has_multishot", "last_id", "reason", "wakeup_fd")
 
     name: str
-    # Whether a splice of a file on a disk runs in the kernel's own workers.
-    splices_files: ClassVar[bool] = False
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

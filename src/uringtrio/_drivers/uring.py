@@ -22,7 +22,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
-from uringtrio._ops.op import POLLIN, Multishot, Op
+from uringtrio._ops.op import POLLIN, Op
 from uringtrio._ops.transfer import Notification
 from uringtrio._ring.ring import SETUP_DEFER_TASKRUN, Ring
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import mmap
     from collections.abc import Callable, Sequence
 
+    from uringtrio._ops.op import Multishot
     from uringtrio._ring.options import RingOptions
 
 # A call that a signal has interrupted, in a worker or not: -512 is ERESTARTSYS.
@@ -92,7 +93,6 @@ class UringDriver(Driver):
     )
 
     name = "io_uring"
-    splices_files = True
 
     def __init__(self, options: RingOptions, reason: str) -> None:
         self._ring = ring = Ring(options)
@@ -242,8 +242,8 @@ class UringDriver(Driver):
         if type(op) is Notification:
             return True
         op.res = res
-        if isinstance(op, Multishot):
-            op.ended(res)
+        if op.is_multishot:
+            op.ended(res)  # type: ignore[attr-defined]  # as just said
             return True
         if flags & CQE_F_MORE:
             # It has ended, and the kernel goes on reading the data, until one more CQE.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from uringtrio._ops.sockaddr import UNIX_PATH_MAX
@@ -89,8 +90,12 @@ def _checked(family: int, address: Any) -> tuple[Any, ...]:
 
 
 def _is_numeric(family: int, host: Any) -> bool:
-    if not isinstance(host, str):
-        return False
+    return isinstance(host, str) and _is_numeric_str(family, host)
+
+
+# Whoever sends datagrams sends many to the same hosts.
+@lru_cache(maxsize=256)
+def _is_numeric_str(family: int, host: str) -> bool:
     try:
         socket.inet_pton(family, host)
     except OSError:

@@ -7,7 +7,7 @@ the call can be made again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from uringtrio._abc import HalfCloseableStream, Sealed
 from uringtrio._errors import (
@@ -143,32 +143,35 @@ class BufferedStream(Sealed, HalfCloseableStream):
         del self._buffer[: len(delimiter)]
         return data
 
-    async def lines(self, *, max_bytes: int = LINE_BYTES_MAX) -> AsyncIterator[bytes]:
-        r"""Iterate over the lines until the end of the stream.
+    def lines(self, *, max_bytes: int = LINE_BYTES_MAX) -> AsyncIterator[bytes]:
+        r"""Return an iterator over the lines until the end of the stream.
+
+        It keeps nothing, so a loop may leave it at any line, and the stream goes on there.
 
         Args:
             max_bytes: at most this many bytes in a line.
 
-        Yields:
+        Returns:
             Each line, without its ``\n`` or ``\r\n``. What follows the last of them is a line if
             it is not empty.
 
-        Raises:
-            LimitExceededError: a line is longer. The iteration ends; the line is still there.
+        Raises, for each line:
+            LimitExceededError: it is longer; it is still there.
+            ValueError: `max_bytes` is negative.
 
         Raises besides: what `receive_exactly` raises.
 
         Checkpoint: before each line, and before the end.
         """
-        while True:
-            found = await self._find(b"\n", max_bytes)
-            if found < 0:
-                if self._buffer:
-                    yield self._take(len(self._buffer))
-                return
-            line = self._take(found)
-            del self._buffer[:1]
-            yield line.removesuffix(b"\r")
+        return _Lines(self, max_bytes)
+
+    async def _receive_line(self, max_bytes: int) -> bytes | None:
+        found = await self._find(b"\n", max_bytes)
+        if found < 0:
+            return self._take(len(self._buffer)) if self._buffer else None
+        line = self._take(found)
+        del self._buffer[:1]
+        return line.removesuffix(b"\r")
 
     async def send_all(self, data: Buffer) -> None:
         await self.transport_stream.send_all(data)
@@ -246,3 +249,22 @@ class BufferedStream(Sealed, HalfCloseableStream):
             searched = len(self._buffer) - len(delimiter) + 1
             wanted = len(self._buffer) + 1
         return -1
+
+
+class _Lines:
+    """What `BufferedStream.lines` returns: no async generator, which a loop would have to close."""
+
+    __slots__ = ("_max_bytes", "_stream")
+
+    def __init__(self, stream: BufferedStream, max_bytes: int) -> None:
+        self._stream = stream
+        self._max_bytes = max_bytes
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        line = await self._stream._receive_line(self._max_bytes)
+        if line is None:
+            raise StopAsyncIteration
+        return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -16,13 +17,13 @@ from uringtrio._scheduler.traps import checkpoint
 from uringtrio._timeouts import sleep
 
 from .resolver import getaddrinfo
-from .socket import socket as make_socket
+from .socket import Socket, socket as make_socket
 from .socket_type import SocketType
 from .staple import aclose_forcefully
 from .stream import SocketStream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from .unix import SocketFile
 
@@ -46,6 +47,10 @@ SCARCITY_SLEEP_SECONDS = 0.1
 
 # The kernel cuts it to net.core.somaxconn, which is what "as long as possible" means.
 BACKLOG_MAX = 0xFFFF
+
+# How many connections a server takes in one turn of the run at most. With one for each turn, in
+# which all those that it has are served, a crowd of 500 that comes at once waits for seconds.
+ACCEPTED_MAX = 256
 
 # Whether the caller is one of several runs that listen on the same ports; `_shards` sets it.
 SHARES_PORTS: ContextVar[bool] = ContextVar("shares_ports", default=False)
@@ -109,6 +114,14 @@ class SocketListener(Sealed, Listener[SocketStream]):
                     raise
             else:
                 return SocketStream(sock)
+
+    def _accept_nowait(self) -> SocketStream | None:
+        """Return a connection that waits already; an error is left to the next `accept`."""
+        if isinstance(self.socket, Socket):
+            with contextlib.suppress(OSError):
+                sock, _ = self.socket._sock.accept()
+                return SocketStream(Socket(sock, like=self.socket))
+        return None
 
     async def aclose(self) -> None:
         """Close the socket, and remove the file of a Unix socket that this package opened.
@@ -215,7 +228,7 @@ async def _listen(
     sock: SocketType, address: Any, backlog: int, options: Iterable[tuple[int, int, int]]
 ) -> SocketListener:
     """Return a listener on `sock`, which is closed if that fails."""
-    try:
+    with closed_if_it_fails(sock, address):
         for option in options:
             sock.setsockopt(*option)
         if sock.family == stdlib.AF_INET6:
@@ -223,14 +236,18 @@ async def _listen(
         await sock.bind(address)
         sock.listen(backlog)
         return SocketListener(sock)
-    except OSError as exc:
+
+
+@contextlib.contextmanager
+def closed_if_it_fails(sock: SocketType | stdlib.socket, address: object) -> Iterator[None]:
+    """Close `sock` if what is done to make it listen on `address` fails; let the error say so."""
+    try:
+        yield
+    except BaseException as exc:
         sock.close()
-        if exc.errno is None:
-            raise
-        reason = os.strerror(exc.errno)
-        raise OSError(exc.errno, f"cannot listen on {address!r}: {reason}") from exc
-    except BaseException:
-        sock.close()
+        if isinstance(exc, OSError) and exc.errno is not None:
+            reason = os.strerror(exc.errno)
+            raise OSError(exc.errno, f"cannot listen on {address!r}: {reason}") from exc
         raise
 
 
@@ -246,10 +263,12 @@ async def _serve_one_listener(
     handler_nursery: Any,
     handler: Callable[[ResourceT], Awaitable[Any]],
 ) -> None:
+    # Only our own listeners have it.
+    accept_nowait = getattr(listener, "_accept_nowait", lambda: None)
     async with listener:
         while True:
             try:
-                stream = await listener.accept()
+                stream: ResourceT | None = await listener.accept()
             except OSError as exc:
                 if exc.errno not in _SCARCITY_ERRNOS:
                     raise
@@ -261,7 +280,11 @@ async def _serve_one_listener(
                 )
                 await sleep(SCARCITY_SLEEP_SECONDS)
             else:
-                handler_nursery.start_soon(_run_handler, stream, handler)
+                count = 0
+                while stream is not None:
+                    handler_nursery.start_soon(_run_handler, stream, handler)
+                    count += 1
+                    stream = accept_nowait() if count < ACCEPTED_MAX else None
 
 
 async def serve_listeners(

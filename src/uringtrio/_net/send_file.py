@@ -1,8 +1,10 @@
 """How a stream sends a file: from the kernel's memory of the file to the socket, uncopied.
 
-On a ring the file is spliced into a pipe by a kernel worker, as it may have to come from the disk,
-and from there to the socket when that has room. Elsewhere it is sendfile(2), which cannot wait for
-a disk and lets the run wait instead. What neither can read is read into memory and sent.
+What is in memory goes to the socket at once, and when the socket is full, as soon as it has room.
+What may have to come from a disk is spliced into a pipe by a kernel worker or a thread before, so
+that the run does not wait for the disk. Which of the two it is, the file says, by a read of one
+byte that must not wait; a file system that cannot say (tmpfs, overlayfs, NFS, FUSE) costs the trip
+to the worker. What the kernel cannot join to a socket is read into memory and sent.
 
 The position in the file counts only what the socket has taken: what is left in the pipe by a
 cancellation is still in the file.
@@ -18,15 +20,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uringtrio._ops.file import Read
 from uringtrio._ops.net import MSG_NOSIGNAL, MSG_WAITALL, Send
 from uringtrio._ops.op import POLLOUT
-from uringtrio._ops.transfer import SendFile, Splice
-from uringtrio._scheduler.current import CURRENT
+from uringtrio._ops.transfer import SEND_FILE_BYTES, SENDFILE_PIPE_BYTES, SendFile, Splice
 
 from .hold import WRITING, Hold
-from .splice_pipe import HAS_SPLICE, SplicePipe
+from .splice_pipe import HAS_SPLICE, RunPipe, SplicePipe, run_pipe
 from .stream_error import as_stream_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from uringtrio._ops.op import Op
 
     from .socket import Socket
 
@@ -78,9 +81,9 @@ class FileSending:
 
         Raises: what the stream raises, and OSError if the file cannot be read.
         """
-        with Hold(socket, WRITING) as hold:
+        with Hold(socket, WRITING) as hold, run_pipe() as pipe:
             try:
-                await self._spliced_or_sent(socket, hold)
+                await self._uncopied(socket, hold, pipe)
             except OSError as exc:
                 # This file, or this socket, is none that the kernel can join to another.
                 if exc.errno not in NOT_JOINABLE:
@@ -94,47 +97,73 @@ class FileSending:
 
             await self.copied(send)
 
-    async def _spliced_or_sent(self, socket: Socket, hold: Hold) -> None:
-        runner = CURRENT.runner
-        assert runner is not None
-        if HAS_SPLICE and runner.driver.splices_files:
-            with SplicePipe() as pipe:
-                while size := self._next_bytes(pipe.size):
-                    op = Splice(self._fd, pipe.writer, size, offset=self._position())
-                    left = await op
-                    if not left:
-                        return
-                    while left:
-                        left -= await self._spliced(socket, hold, pipe.reader, left)
-            return
-        while size := self._next_bytes(1 << 30):
-            count = await self._sent(socket, hold, size)
+    async def _uncopied(self, socket: Socket, hold: Hold, pipe: RunPipe) -> None:
+        limit, is_full = SEND_FILE_BYTES, False
+        while size := self._next_bytes(limit):
+            start, end = self._position(), self._end()
+            if HAS_SPLICE and not self._is_in_memory(start, min(start + size, end)):
+                count = await self._spliced(socket, hold, size, end)
+            else:
+                op = SendFile(
+                    socket._sock,
+                    self._fd,
+                    start,
+                    size,
+                    pipe.descriptors() if size > SENDFILE_PIPE_BYTES and HAS_SPLICE else None,
+                    is_more=start + size < end,
+                )
+                op.arms_first = is_full
+                count = await self._taken(socket, hold, op)
+                is_full = count < min(size, end - start)
+                # To look up pages that the socket does not take costs as much as to send them.
+                limit = min(max(2 * count, SENDFILE_PIPE_BYTES), SEND_FILE_BYTES)
             if not count:
                 return
-            self.sent_bytes += count
 
-    async def _spliced(self, socket: Socket, hold: Hold, reader: int, size: int) -> int:
-        fd = socket._sock.fileno()
-        op = Splice(reader, fd, size, waits_for=fd, interest=POLLOUT)
+    def _end(self) -> int:
+        """Return where in the file to end, as it is now; 0 for what does not tell its size."""
+        file_bytes = os.fstat(self._fd).st_size
+        return file_bytes if self._count is None else min(file_bytes, self._offset + self._count)
+
+    def _is_in_memory(self, start: int, end: int) -> bool:
+        """Say whether the bytes from `start` to `end` would not have to come from a disk.
+
+        That is guessed from the first and the last of them.
+        """
+        byte = bytearray(1)
         try:
-            count: int = await hold.run(op)
-        except OSError as exc:
-            if exc.errno in NOT_JOINABLE:
-                raise
-            raise as_stream_error(exc) from exc
-        self.sent_bytes += count
+            for position in (start, max(start, end - 1)):
+                os.preadv(self._fd, [byte], position, os.RWF_NOWAIT)
+        except OSError:
+            # It is not, or this file cannot say so; or it fails, and so will what comes now.
+            return False
+        return True
+
+    async def _spliced(self, socket: Socket, hold: Hold, size: int, end: int) -> int:
+        """Send by a pipe that is filled while others run, and emptied when the socket has room."""
+        fd = socket._sock.fileno()
+        with SplicePipe(SEND_FILE_BYTES) as pipe:
+            op = Splice(self._fd, pipe.writer, min(size, pipe.size), offset=self._position())
+            count: int = await op
+            left = count
+            while left:
+                is_more = self._position() + left < end
+                op = Splice(pipe.reader, fd, left, waits_for=fd, interest=POLLOUT, is_more=is_more)
+                left -= await self._taken(socket, hold, op)
         return count
 
-    async def _sent(self, socket: Socket, hold: Hold, size: int) -> Any:
-        op = SendFile(socket._sock, self._fd, self._position(), size)
+    async def _taken(self, socket: Socket, hold: Hold, op: Op) -> int:
+        """Do what gives something to the socket; return how many bytes."""
         try:
-            return await hold.run(op)
+            count: int = await hold.run(op)
         except OSError as exc:
             # One call, two descriptors: this is what the file says.
             is_unreadable = exc.errno == errno.EBADF and socket._sock.fileno() != -1
             if is_unreadable or exc.errno in NOT_JOINABLE or exc.errno in FILE_ERRNOS:
                 raise
             raise as_stream_error(exc) from exc
+        self.sent_bytes += count
+        return count
 
     async def copied(self, send: Callable[[memoryview], Awaitable[int]]) -> None:
         """Read it into memory and `send` it, a part at a time."""

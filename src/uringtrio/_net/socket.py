@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 from uringtrio._errors import BusyResourceError, Cancelled
 from uringtrio._ops.datagram import RecvFrom, SendTo
 from uringtrio._ops.net import (
+    MSG_NOSIGNAL,
+    MSG_WAITALL,
     Accept,
     Connect,
     Poll,
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 OpT = TypeVar("OpT", bound=Op)
 
 # Without MSG_NOSIGNAL a send to a peer that has gone is a SIGPIPE.
-SEND_ALL_FLAGS = stdlib.MSG_WAITALL | stdlib.MSG_NOSIGNAL
+SEND_ALL_FLAGS = MSG_WAITALL | MSG_NOSIGNAL
 # What asks `getsockopt` for the error of the socket.
 SO_ERROR = (stdlib.SOL_SOCKET, stdlib.SO_ERROR, 0)
 
@@ -275,7 +277,7 @@ class Socket(SocketType):
         return op
 
     def _start_send_vector(self, views: Sequence[Buffer]) -> SendMsg:
-        return self._write(SendMsg(self._sock, views, (), stdlib.MSG_WAITALL, None))
+        return self._write(SendMsg(self._sock, views, (), MSG_WAITALL, None))
 
     async def recv(self, bufsize: int, flags: int = 0) -> bytes:
         try:
@@ -324,7 +326,7 @@ class Socket(SocketType):
     async def send(self, data: Buffer, flags: int = 0) -> int:
         if not self._is_stream:
             return await self._start_sendto(data, flags, None)  # type: ignore[no-any-return]
-        return await self._start_send(_readable(data), flags | stdlib.MSG_NOSIGNAL)  # type: ignore[no-any-return]
+        return await self._start_send(_readable(data), flags | MSG_NOSIGNAL)  # type: ignore[no-any-return]
 
     async def sendto(self, data: Buffer, *args: Any) -> int:
         if len(args) not in (1, 2):

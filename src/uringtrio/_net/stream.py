@@ -161,9 +161,9 @@ class SocketStream(Sealed, HalfCloseableStream):
     ) -> int:
         """Send the content of a file, without copying it through this process.
 
-        It goes from the kernel's memory of the file to the socket: by splice(2) in a kernel worker
-        on io_uring, elsewhere by sendfile(2), for which the whole run waits while a part of the
-        file comes from the disk. Where neither can read the file it is read and sent.
+        It goes from the kernel's memory of the file to the socket at once; what may have to come
+        from a disk, a kernel worker or a thread fetches before. Where the kernel cannot join the
+        two, the file is read and sent.
 
         Args:
             file: open for reading, on a disk: an object with `fileno()`, as `open` returns, or a

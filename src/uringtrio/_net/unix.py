@@ -27,7 +27,7 @@ from uringtrio._scheduler.nursery import TASK_STATUS_IGNORED, Nursery, TaskStatu
 from uringtrio._threads import to_thread
 
 from .address import checked_path
-from .listen import SocketListener, checked_backlog, serve_listeners
+from .listen import SocketListener, checked_backlog, closed_if_it_fails, serve_listeners
 from .socket import from_stdlib_socket, socket as make_socket
 from .stream import SocketStream
 
@@ -170,7 +170,7 @@ def _listen(
 ) -> tuple[stdlib.socket, SocketFile | None]:
     """Return a socket that listens on `path`, with its file."""
     sock = stdlib.socket(stdlib.AF_UNIX, stdlib.SOCK_STREAM)
-    try:
+    with closed_if_it_fails(sock, path):
         if not has_file:
             sock.bind(path)
             sock.listen(backlog)
@@ -180,15 +180,6 @@ def _listen(
             file = SocketFile(path)
             sock.listen(backlog)
             return sock, file
-    except OSError as exc:
-        sock.close()
-        if exc.errno is None:
-            raise
-        reason = os.strerror(exc.errno)
-        raise OSError(exc.errno, f"cannot listen on {path!r}: {reason}") from exc
-    except BaseException:
-        sock.close()
-        raise
 
 
 @contextlib.contextmanager

@@ -159,6 +159,10 @@ class DTLSEndpoint(Sealed):
         come, and its errors are raised in the handler. The channel is closed when the handler has
         returned; if it raises, this raises it.
 
+        A client whose ClientHello comes in fragments gets no answer: to put it together takes
+        memory, which it has to prove its address for. OpenSSL cuts it where it takes the MTU to be
+        as small as possible, which is when nobody tells it.
+
         Args:
             ssl_context: an `OpenSSL.SSL.Context` of DTLS_METHOD with the server's certificate,
                 which no connection was made from yet, other than by an earlier `serve`. It gets a

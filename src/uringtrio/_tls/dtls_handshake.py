@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from uringtrio._errors import BrokenResourceError
 from uringtrio._timeouts import move_on_after
 
-from .dtls_codec import ALERT
-from .dtls_flights import Flight, Message, decode_flight, is_repetition
+from .dtls_flights import Flight, decode_flight, is_repetition
 from .dtls_mtu import worst_case_mtu
 from .dtls_openssl import openssl, read_all, reason_of
 
@@ -26,11 +25,6 @@ RETRANSMIT_SECONDS_MAX = 60.0
 
 # After so many flights without an answer the packets may be too large for the network.
 FAILURES_UNTIL_SMALLER = 2
-
-
-def _is_alert(flight: Flight) -> bool:
-    first = flight[0]
-    return not isinstance(first, Message) and first.content_type == ALERT
 
 
 class Handshake:
@@ -119,10 +113,6 @@ class Handshake:
                 return True
             flight = self._written()
             if not flight:
-                continue
-            if _is_alert(flight):
-                # About a packet that it did not like. The flight before it is still the last.
-                await channel._send_flight(flight)
                 continue
             self._flight = channel._flight = flight
             # A time that has proved too short stays longer until a flight gets through at once.

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 from uringtrio._errors import BrokenResourceError, ClosedResourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uringtrio._abc import Buffer
 
 # The most plaintext that a record holds. Source: RFC 8446, section 5.1.
@@ -157,12 +159,8 @@ class Engine:
         Raises:
             BrokenResourceError: it failed; the `__cause__` is an `ssl.SSLError`.
         """
-        try:
-            self.ssl.do_handshake()
-        except ssl.SSLWantReadError:
+        if self._step(self.ssl.do_handshake, "the TLS handshake failed") is WANT:
             return WANT
-        except ssl.SSLError as exc:
-            raise self._broken(exc, "the TLS handshake failed") from exc
         self.is_handshaken = True
         if self.ssl.server_side and self.ssl.version() == "TLSv1.3":
             # OpenSSL wants to send session tickets now, which the client does not wait for. If it
@@ -240,12 +238,16 @@ class Engine:
         Raises:
             BrokenResourceError: it failed; the `__cause__` is an `ssl.SSLError`.
         """
+        return self._step(self.ssl.unwrap, "cannot end the TLS connection")
+
+    def _step(self, step: Callable[[], object], failure: str) -> Want | None:
+        """Go on with what takes several; None when it is done."""
         try:
-            self.ssl.unwrap()
+            step()
         except ssl.SSLWantReadError:
             return WANT
         except ssl.SSLError as exc:
-            raise self._broken(exc, "cannot end the TLS connection") from exc
+            raise self._broken(exc, failure) from exc
         return None
 
     def farewell(self, *, with_close_notify: bool) -> bytes:

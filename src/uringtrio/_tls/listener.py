@@ -59,15 +59,24 @@ class SSLListener(Sealed, Listener[SSLStream[StreamT]], Generic[StreamT]):
         """
         transport_stream = await self.transport_listener.accept()
         try:
-            return SSLStream(
-                transport_stream,
-                self._ssl_context,
-                server_side=True,
-                https_compatible=self._https_compatible,
-            )
+            return self._wrap(transport_stream)
         except BaseException:
             await aclose_forcefully(transport_stream)
             raise
+
+    def _wrap(self, transport_stream: StreamT) -> SSLStream[StreamT]:
+        return SSLStream(
+            transport_stream,
+            self._ssl_context,
+            server_side=True,
+            https_compatible=self._https_compatible,
+        )
+
+    def _accept_nowait(self) -> SSLStream[StreamT] | None:
+        """As that of `SocketListener`, if `transport_listener` has it."""
+        accept_nowait = getattr(self.transport_listener, "_accept_nowait", lambda: None)
+        transport_stream = accept_nowait()
+        return None if transport_stream is None else self._wrap(transport_stream)
 
     async def aclose(self) -> None:
         """Close `transport_listener`. Streams that were handed out stay open.
