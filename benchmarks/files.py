@@ -3,7 +3,9 @@
     python benchmarks/files.py ladder          # inline, ring, thread and blocking, per operation
     python benchmarks/files.py jobs [NAME...]  # against open, trio, anyio on trio, aiofiles
 
-Times are the best of several repeats. Libraries that are not installed are left out.
+Times are the best of several repeats. Those of jobs are seconds, those in which the CPUs worked
+for the process (for the kernel's threads too), and these as a multiple of `open`'s. Libraries that
+are not installed are left out.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from uringtrio._ops.file import Close, Fsync, Read, Write
 from uringtrio._ops.path import Mkdir, OpenAt, Rename, Statx
 
 REPEATS = 5
+JOB_REPEATS = 7
+QUICK = ("open", "uringtrio")
 
 # (operation, how often, the way by the ring, the call, what undoes it, the way inline)
 Row = tuple[
@@ -171,20 +175,32 @@ def contenders(place: str, scale: int) -> Iterator[tuple[str, Job, Callable[...,
         yield name, jobs, (lambda job: asyncio.run(job())) if name == "aiofiles" else trio.run
 
 
+def measured(run: Callable[[Any], object], job: Any) -> tuple[float, float]:
+    """Return the seconds that a job took, and those that the CPUs worked for it."""
+    start, worked = time.perf_counter(), time.process_time()
+    run(job)
+    return time.perf_counter() - start, time.process_time() - worked
+
+
 def print_jobs(place: str, wanted: list[str], scale: int) -> None:
-    """Print the seconds of each job with each library."""
+    """Print the seconds of each job with each library, which take turns."""
     Job(place, scale).make()
-    for library, jobs, run in contenders(place, scale):
-        for name in JOBS:
-            job = getattr(jobs, name, None)
-            if job is None or (wanted and name not in wanted):
-                continue
-            best = float("inf")
-            for _ in range(3 if library.startswith(("open", "uringtrio")) else 1):
-                start = time.perf_counter()
-                run(job)
-                best = min(best, time.perf_counter() - start)
-            print(f"{name:20s} {library:20s} {best:9.4f} s", flush=True)
+    libraries = list(contenders(place, scale))
+    print(f"{'job':20s}{'library':20s}{'seconds':>10s}{'CPU':>10s}{'x open':>10s}")
+    for name in JOBS:
+        if wanted and name not in wanted:
+            continue
+        best: dict[str, list[float]] = {}
+        for turn in range(JOB_REPEATS):
+            for library, jobs, run in libraries:
+                job = getattr(jobs, name, None)
+                # What goes to a thread for each call takes a minute for some jobs: once is enough.
+                if job and (not turn or library.startswith(QUICK)):
+                    seconds = measured(run, job)
+                    best[library] = list(map(min, best.get(library, seconds), seconds))
+        for library, (seconds, cpu) in best.items():
+            times = f"{cpu / best['open'][1]:10.2f}" if "open" in best else ""
+            print(f"{name:20s}{library:20s}{seconds:10.4f}{cpu:10.4f}{times}", flush=True)
 
 
 if __name__ == "__main__":

@@ -229,6 +229,7 @@ def test_every_name_is_trios_or_on_the_list_of_our_own(facade):
             "LimitExceededError",
             "LineCodec",
             "NamedTemporaryFile",
+            "PathInfo",
             "PeerCredentials",
             "Positional",
             "ProbeReport",

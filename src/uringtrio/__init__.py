@@ -33,15 +33,16 @@ from ._errors import (
 )
 from ._files.binary import (
     BinaryFile as BinaryFile,
-    BufferedFile as BufferedFile,
     UnbufferedFile as UnbufferedFile,
 )
+from ._files.buffered import BufferedFile as BufferedFile
 from ._files.open import open_file as open_file
 from ._files.path import (
     Path as Path,
     PosixPath as PosixPath,
     WindowsPath as WindowsPath,
 )
+from ._files.path_info import PathInfo as PathInfo
 from ._files.pipe import (
     StandardStream as StandardStream,
     open_pipe as open_pipe,

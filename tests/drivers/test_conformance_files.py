@@ -3,11 +3,13 @@
 import contextlib
 import errno
 import os
+import resource
 import threading
 import time
 
 import pytest
 
+from uringtrio._files.raw import aligned_buffer
 from uringtrio._ops.file import Nop, Read, Write
 
 ECANCELED = -errno.ECANCELED
@@ -65,6 +67,72 @@ def test_write_then_read_at_the_file_position(bench, file):
     assert bench.do(Read(file, buffer)) == 8
     assert buffer[:8] == b"lo world"
     assert bench.do(Read(file, bytearray(10))) == 0
+
+
+@pytest.mark.parametrize("flags", [0, os.O_APPEND])
+def test_position_moves_past_what_goes_past_the_cache(bench, tmp_path, flags):
+    """On io_uring O_DIRECT left it where it was: each write overwrote the one before."""
+    path = tmp_path / "direct"
+    path.write_bytes(bytes(12288))
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_DIRECT | flags)
+    except OSError as exc:
+        pytest.skip(f"no O_DIRECT here: {exc}")
+    page = aligned_buffer(4096)
+    try:
+        assert bench.do(Read(fd, page)) == 4096
+        assert os.lseek(fd, 0, os.SEEK_CUR) == 4096
+        for letter in b"ab":
+            page[:] = bytes([letter]) * 4096
+            assert bench.do(Write(fd, page)) == 4096
+        end = os.lseek(fd, 0, os.SEEK_CUR)
+        assert bench.do(Read(fd, page)) == 0
+        assert os.lseek(fd, 0, os.SEEK_CUR) == end == (20480 if flags else 12288)
+    finally:
+        os.close(fd)
+    before = bytes(12288 if flags else 4096)
+    assert path.read_bytes() == before + b"a" * 4096 + b"b" * 4096
+
+
+@pytest.mark.parametrize("flags", [0, os.O_APPEND])
+def test_position_moves_past_a_write_that_fits_in_part(bench, tmp_path, flags):
+    """On io_uring it stayed: the rest of the data overwrote its start, and all seemed well."""
+    path = tmp_path / "limited"
+    path.write_bytes(b"0123456789")
+    fd = os.open(path, os.O_RDWR | flags)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        written = bench.do(Write(fd, b"x" * 20_000))
+        assert os.lseek(fd, 0, os.SEEK_CUR) == 10_000
+        assert bench.do(Write(fd, b"y")) == -errno.EFBIG
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        os.close(fd)
+    assert written == (9990 if flags else 10_000)
+    assert path.read_bytes() == (b"0123456789" if flags else b"") + b"x" * written
+
+
+def test_devices_without_readiness_are_read_and_written(bench):
+    """They look as if they had some, and epoll does not take them."""
+    fds = [os.open(f"/dev/{name}", os.O_RDWR) for name in ("zero", "null", "full")]
+    zero, null, full = fds
+    buffers = [bytearray(b"x" * 100) for _ in range(4)]
+    try:
+        ops = [bench.submit(Read(zero, buffer)) for buffer in buffers]
+        ops += [bench.submit(Write(null, b"data")) for _ in range(4)]
+        ops += [bench.submit(Write(full, b"data")) for _ in range(4)]
+        assert bench.finish(*ops) == [100] * 4 + [4] * 4 + [-errno.ENOSPC] * 4
+        assert buffers == [bytes(100)] * 4
+        assert bench.do(Read(null, bytearray(1))) == 0
+        cancelled = bench.submit(Read(zero, buffers[0]))
+        bench.cancel(cancelled)
+        assert bench.finish(cancelled)[0] in (100, ECANCELED)
+        bench.settle()
+        assert bench.in_flight() == {}
+    finally:
+        for fd in fds:
+            os.close(fd)
 
 
 def test_read_of_nothing_is_nothing(bench, file):

@@ -4,7 +4,7 @@ import functools
 import os
 import warnings
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 import uringtrio
 
@@ -12,6 +12,15 @@ from .twins import programs, run_async_twin, run_sync_twin
 
 # As many as the environment says, for a long run: others each time. By default always the same.
 EXAMPLES = int(os.environ.get("URINGTRIO_FILE_EXAMPLES", "0"))
+
+
+# Where such a write ends up depends on how much is read at once.
+WRITTEN_AFTER_A_LONG_CHUNK = (
+    None,
+    {"mode": "w+", "encoding": "utf-16"},
+    [("write", "v" * 9000), ("return", 0), ("read", 1), ("write", ""), ("read", 5000)],
+    True,
+)
 
 
 def bytes_of(path):
@@ -26,6 +35,7 @@ def bytes_of(path):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(program=programs())
+@example(program=WRITTEN_AFTER_A_LONG_CHUNK)
 def test_open_file_does_what_open_does(program, tmp_path):
     content, options, steps, is_cached = program
     paths = [tmp_path / "left", tmp_path / "right"]

@@ -24,7 +24,7 @@ def path(tmp_path):
 
 def test_every_method_of_pathlib_is_there():
     public = {name for name in dir(pathlib.Path) if not name.startswith("_")}
-    missing = {name for name in public - {"info"} if not hasattr(uringtrio.Path, name)}
+    missing = {name for name in public if not hasattr(uringtrio.Path, name)}
     of_files = public - set(dir(pathlib.PurePath))
     blocking = {
         name
@@ -57,6 +57,35 @@ def test_questions_are_answered_as_by_pathlib(run, tmp_path, question):
         return [await getattr(uringtrio.Path(path), question)() for path in paths]
 
     assert run(main) == [getattr(path, question)() for path in paths]
+
+
+def test_info_is_what_was_there_when_it_was_first_asked(run, path):
+    directory, link, absent = path / "directory", path / "link", path / "absent"
+
+    async def kinds(info, **options):
+        is_link = await info.is_symlink()
+        return (
+            await info.exists(**options), await info.is_dir(**options),
+            await info.is_file(**options), is_link,
+        )  # fmt: skip
+
+    async def main():
+        await directory.mkdir(parents=True)
+        await link.symlink_to("directory")
+        for _ in range(2):
+            assert await kinds(directory.info) == (True, True, False, False)
+            assert await kinds(link.info) == (True, True, False, True)
+            assert await kinds(link.info, follow_symlinks=False) == (True, False, False, True)
+            assert await kinds(absent.info) == (False, False, False, False)
+            assert await kinds((absent / "\0").info) == (False, False, False, False)
+            # No longer so, but asked before.
+            await absent.touch()
+        assert await kinds((path / "absent").info) == (True, False, True, False)
+        assert await kinds((absent / "below").info) == (False, False, False, False)
+        assert "absent" in repr(absent.info)
+        assert pickle.loads(pickle.dumps(absent)) == absent
+
+    run(main)
 
 
 def test_stat_is_that_of_os(run, tmp_path):

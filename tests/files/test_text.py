@@ -162,3 +162,25 @@ def test_rewind_puts_back_what_several_chunks_gave():
     assert decoded.text.read() == "two \u20ac"
     # After the 12 bytes that were fed; the decoder has a line end pending.
     assert decoded.cookie(12) == Cookie(12, 1)
+
+
+@pytest.mark.parametrize("newline", [None, "\n"])
+@pytest.mark.parametrize("encoding", ["iso2022_jp", "hz"])
+def test_position_without_a_decoder_state_is_read_from(run, tmp_path, encoding, newline):
+    """CPython's decoder crashed the process, as it does when `open` is asked for the same."""
+
+    async def main():
+        options = {"encoding": encoding, "newline": newline}
+        async with await uringtrio.open_file(tmp_path / "file", "w+", **options) as file:
+            await file.write("one\n")
+            place = await file.tell()
+            await file.write("two\n\u65e5\u672c\n")
+            await file.seek(place)
+            assert await file.read(2) == "tw"
+            within = await file.tell()
+            assert await file.readline() == "o\n"
+            assert await file.readline() == "\u65e5\u672c\n"
+            await file.seek(within)
+            assert await file.read() == "o\n\u65e5\u672c\n"
+
+    run(main)

@@ -95,8 +95,13 @@ def programs(draw):
         steps = TEXT
     drawn = draw(st.lists(st.one_of(steps), max_size=12))
     if "+" in mode:
-        # A seek that fails leaves `io.BufferedRandom` in a state in which it may crash.
+        # A seek that fails leaves `io.BufferedRandom` with a wrong idea of where it is: what `seek`
+        # returns later may even be negative.
         drawn = [step for step in drawn if step[0] != "seek" or step[1] >= 0]
+    if "+" in mode and options.get("encoding") == "iso2022_jp":
+        # `open` starts its decoder in a state that none is in, and the decoder reads beyond its
+        # own table (CPython issue 153603).
+        drawn = [s for s in drawn if s[0] != "return" and s != ("seek", 0, 1)]
     if options["mode"] == "a+b":
         # What is read right after a write that was not flushed, `open` leaves open.
         drawn = [s for step in drawn for s in (step, ("flush",))[: 1 + step[0].startswith("write")]]

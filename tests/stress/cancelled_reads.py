@@ -14,19 +14,26 @@ FILE_BYTES = 1 << 20
 READERS = 32
 
 
-async def read_at_offsets(file, content, chance, left):
-    """Cancel reads at offsets; whatever returns must be right."""
+async def read_at_offsets(file, content, chance, left, victims):
+    """Cancel reads at offsets, others' and by deadlines; whatever returns must be right."""
     counts = {"returned": 0, "cancelled": 0}
     while left[0] > 0:
         left[0] -= 1
         offset, size = chance.randrange(FILE_BYTES), chance.choice([100, 4096, 100_000])
+        if victims and chance.random() < 0.7:
+            # Most likely one that was submitted in this very turn of the run.
+            victims.pop().cancel()
         with uringtrio.CancelScope() as scope:
             if chance.random() < 0.5:
                 scope.deadline = uringtrio.current_time() + chance.random() * 20e-6
+            else:
+                victims.append(scope)
             data = await file.pread(size, offset)
             assert data == content[offset : offset + size]
             counts["returned"] += 1
         counts["cancelled"] += scope.cancelled_caught
+        if scope in victims:
+            victims.remove(scope)
     return counts
 
 
@@ -54,12 +61,14 @@ async def main(path, content, count, seed):
     chance = random.Random(seed)
     totals = {"returned": 0, "cancelled": 0}
     left = [count]
+    victims = []
     async with await uringtrio.open_file(path, "rb", buffering=0) as file:
         # As if nothing were in the page cache: every read is an op.
         file._raw._can_try = False
 
         async def reader():
-            for key, value in (await read_at_offsets(file, content, chance, left)).items():
+            counts = await read_at_offsets(file, content, chance, left, victims)
+            for key, value in counts.items():
                 totals[key] += value
 
         async with uringtrio.open_nursery() as nursery:

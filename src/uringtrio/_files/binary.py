@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
-from typing import TYPE_CHECKING, Any, final
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, final
 
 from uringtrio._abc import Sealed
 from uringtrio._errors import ClosedResourceError
-from uringtrio._ops.file import Write
 from uringtrio._scheduler.cancel import CancelScope
 from uringtrio._scheduler.traps import (
-    cancel_shielded_checkpoint,
+    SHIELDED_CHECKPOINT,
     checkpoint,
     checkpoint_if_cancelled,
 )
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # Kinds of seeks that may have to read the map of the file's blocks.
 MAP_SEEKS = {getattr(os, name, None) for name in ("SEEK_DATA", "SEEK_HOLE")}
+# It is empty, and stays so.
+NO_LINES: Final = io.BytesIO()
 
 
 class _Closing:
@@ -54,6 +57,8 @@ class BinaryFile(Positional, AsyncIOWrapper[Any]):
         self._turn = Turn()
         # Whether the buffer of a file for both may hold what was written.
         self._is_dirty = False
+        # What iterating returns next: whole lines that were in the buffer, as far as it has looked.
+        self._lines = NO_LINES
 
     def _attempt(self, fn: Callable[..., Any], *args: Any) -> Any:
         """Call `fn`, which must not wait; if `_raw.missing` is set afterwards, it would have to.
@@ -82,23 +87,20 @@ class BinaryFile(Positional, AsyncIOWrapper[Any]):
         await checkpoint_if_cancelled()
         if self._turn.is_taken:
             await self._turn.wait()
+        self._end_iteration()
 
-    async def _begin_reading(self) -> None:
-        """As `_begin`; also write what is in the buffer.
+    def _end_iteration(self) -> None:
+        """Make the position that of the next line, and leave `_lines` empty."""
+
+    async def _write_dirty(self) -> None:
+        """Write what is in a buffer for both, before reading.
 
         Reading would do so itself, but in the middle: what it had taken by then would be lost
         when it cannot.
         """
-        await self._begin()
-        if self._is_dirty:
-            self._is_dirty = False
-            with self._turn, self.shielded():
-                await self._drain()
-
-    async def _end(self) -> None:
-        """Let others run, if the kernel was asked."""
-        if self._raw.has_read:
-            await cancel_shielded_checkpoint()
+        self._is_dirty = False
+        with self._turn, self.shielded():
+            await self._drain()
 
     def shielded(self) -> contextlib.AbstractContextManager[object]:
         """Return a scope for what must not be done by half, and does not take long."""
@@ -113,8 +115,8 @@ class BinaryFile(Positional, AsyncIOWrapper[Any]):
                 while self._lacks():
                     await self._raw.supply()
                     result = self._attempt(fn, *args)
-        else:
-            await self._end()
+        elif self._raw.has_read:
+            await SHIELDED_CHECKPOINT
         return result
 
     async def _collect(self, fn: Callable[[int], Any], size: int | None) -> Any:
@@ -122,13 +124,16 @@ class BinaryFile(Positional, AsyncIOWrapper[Any]):
 
         A cancellation puts back what was read.
         """
-        await self._begin_reading()
+        await self._begin()
+        if self._is_dirty:
+            await self._write_dirty()
         if size is None:
             size = -1
         data = self._attempt(fn, size)
         if self._raw.missing is not None:
             return await self._collect_on(fn, size, data)
-        await self._end()
+        if self._raw.has_read:
+            await SHIELDED_CHECKPOINT
         return data
 
     async def _collect_on(self, fn: Callable[[int], Any], size: int, data: Any) -> bytes:
@@ -191,10 +196,13 @@ class BinaryFile(Positional, AsyncIOWrapper[Any]):
 
     async def _fill(self, fn: Callable[[Any], int | None], buffer: Any) -> int:
         """Call `fn` with what is left of `buffer` until it had all it needs, as `_collect`."""
-        await self._begin_reading()
+        await self._begin()
+        if self._is_dirty:
+            await self._write_dirty()
         count: int = self._attempt(fn, buffer) or 0
         if self._raw.missing is None:
-            await self._end()
+            if self._raw.has_read:
+                await SHIELDED_CHECKPOINT
             return count
         view = memoryview(buffer).cast("B")
         done = 0
@@ -219,14 +227,18 @@ class BinaryFile(Positional, AsyncIOWrapper[Any]):
     async def readlines(self, hint: int | None = -1, /) -> list[Any]:
         """Read lines to the end of the file, or until they make more than `hint` bytes.
 
-        Checkpoint: as `read`, for each line.
+        Checkpoint: as `read`, for each time that it fills the buffer.
         """
         lines: list[Any] = []
         size = 0
+        limit = hint if hint is not None and hint > 0 else inf
         async for line in self:
             lines.append(line)
+            if limit == inf:
+                # Those that are there already, without an async step for each.
+                lines.extend(self._lines)
             size += len(line)
-            if hint is not None and 0 < hint < size:
+            if size > limit:
                 break
         return lines
 
@@ -348,6 +360,7 @@ class BinaryFile(Positional, AsyncIOWrapper[Any]):
             with CancelScope(shield=True):
                 await self._all_ended()
         if not self._wrapped.closed:
+            self._end_iteration()
             self._attempt(self._flush_and_close)
             if self._raw.missing is not None:
                 with self._turn, CancelScope(shield=True):
@@ -414,87 +427,3 @@ class UnbufferedFile(Sealed, BinaryFile):
             if not byte or byte == b"\n":
                 break
         return bytes(line)
-
-
-@final
-class BufferedFile(Sealed, BinaryFile):
-    """A file with a buffer: `open_file(..., "rb")`, and what is below a file of text."""
-
-    def __init__(self, raw: RawFile, file: Any, size_bytes: int) -> None:
-        super().__init__(raw, file)
-        self._size_bytes = size_bytes
-        self._readline = file.readline
-        self._is_for_both = raw.readable() and raw.writable()
-
-    async def __anext__(self) -> Any:
-        raw = self._raw
-        if self._turn.is_taken or self._is_dirty:
-            line = await self.readline()
-        else:
-            # `_attempt`, written out: 60 ns less for each line (benchmarks/files.py, lines).
-            raw.begin()
-            try:
-                line = self._readline()
-            finally:
-                raw.is_trying = False
-            if raw.missing is not None:
-                line = await self._collect_on(self._readline, -1, line)
-            elif raw.has_read:
-                await checkpoint_if_cancelled()
-                await cancel_shielded_checkpoint()
-        if not line:
-            raise StopAsyncIteration
-        return line
-
-    async def read1(self, size: int = -1, /) -> bytes:
-        """Read up to `size` bytes with one read of the file at most; what is there already first.
-
-        Checkpoint: as `read`.
-        """
-        return await self._complete(self._wrapped.read1, size)  # type: ignore[no-any-return]  # io's own
-
-    async def readinto1(self, buffer: Any, /) -> int:
-        """Read into `buffer` with one read of the file at most.
-
-        Checkpoint: as `read`.
-        """
-        return await self._fill(self._wrapped.readinto1, buffer)
-
-    async def peek(self, size: int = 0, /) -> bytes:
-        """Return what is in the buffer, without taking it; reads once if there is nothing.
-
-        Checkpoint: as `read`.
-        """
-        return await self._complete(self._wrapped.peek, size)  # type: ignore[no-any-return]  # io's own
-
-    async def write(self, data: Any, /) -> int:
-        self._is_dirty = self._is_for_both
-        # More than the buffer holds would be cut into pieces of its size, an op for each.
-        if not isinstance(data, str) and memoryview(data).nbytes > self._size_bytes:
-            return await self._write_past_buffer(memoryview(data).cast("B"))
-        return await super().write(data)
-
-    async def _write_past_buffer(self, view: memoryview) -> int:
-        await self._begin()
-        # For its exceptions, if the file is not open for writing.
-        self._attempt(self._wrapped.write, b"")
-        raw = self._raw
-        done = 0
-        with self._turn, self.shielded():
-            await self._drain()
-            while done < len(view):
-                done += await raw.carry_out(Write(raw.fileno(), view[done:]))
-            if raw.seekable():
-                # The buffer keeps the position, and this makes it look.
-                self._wrapped.tell()
-        return done
-
-    async def detach(self) -> UnbufferedFile:
-        """Flush, and take the file below the buffer; this object can no longer be used.
-
-        Checkpoint: always.
-        """
-        await self.flush()
-        raw: RawFile = self._wrapped.detach()
-        await checkpoint_if_cancelled()
-        return UnbufferedFile(raw, raw)

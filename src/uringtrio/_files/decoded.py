@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import codecs
 import io
-from typing import Any, Final, NamedTuple
+from _multibytecodec import MultibyteIncrementalDecoder
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # How `io.TextIOWrapper` packs a position into one int: the bits of each of the five parts.
 COOKIE_BITS: Final = (64, 32, 32, 32, 8)
+
+NO_LINES: Final[Iterator[str]] = iter(())
 
 
 class Cookie(NamedTuple):
@@ -97,23 +103,22 @@ class Decoded:
 
     Attributes:
         text: what is left of the last chunk: it has `read`, `readline`, `tell` and `seek`.
-        readline: that of `text`.
         newline: as above.
-        ends_lines_in_lf: whether what ends in "\n" is a whole line.
+        char_bytes: how many bytes a character of the last chunk had on average; at least 1.
     """
 
     __slots__ = (
-        "_chunk", "_codec", "_fed", "_flags", "_marked", "ends_lines_in_lf", "newline", "readline",
-        "text",
+        "_bytes_codec", "_chunk", "_codec", "_cut_off", "_fed", "_flags", "_marked", "_string",
+        "char_bytes", "newline", "text",
     )  # fmt: skip
 
     def __init__(self, encoding: str, errors: str, newline: str | None) -> None:
-        codec: Any = codecs.getincrementaldecoder(encoding)(errors)
+        self._bytes_codec: Any = codecs.getincrementaldecoder(encoding)(errors)
+        self._codec: Any = self._bytes_codec
         if not newline:
-            codec = io.IncrementalNewlineDecoder(codec, translate=newline is None)
-        self._codec = codec
+            self._codec = io.IncrementalNewlineDecoder(self._codec, translate=newline is None)
         self.newline = newline
-        self.ends_lines_in_lf = newline not in {"\r", "\r\n"}
+        self.char_bytes = 1.0
         # The bytes of the last chunk, with what the decoder still had of the one before, and its
         # flags by then: decoding them gives all of `text`. None when there is no `text`.
         self._chunk: bytes | None = None
@@ -123,15 +128,39 @@ class Decoded:
         self._fed: list[tuple[bytes, str]] = []
         self._set_text("")
 
-    def _set_text(self, text: str) -> None:
-        self.text = self._as_text(text)
-        self.readline = self.text.readline
+    def _set_text(self, string: str) -> None:
+        # All of the text, of which some may have been read, and how much `cut` has taken off it.
+        self._string = string
+        self._cut_off = ""
+        self.text = self._as_text(string)
 
-    def _as_text(self, text: str) -> io.StringIO | Lines:
-        if self.ends_lines_in_lf:
-            return io.StringIO(text, "" if self.newline == "" else "\n")
-        assert self.newline is not None
-        return Lines(text, self.newline)
+    def _as_text(self, string: str) -> io.StringIO | Lines:
+        if self.newline in {"\r", "\r\n"}:
+            return Lines(string, self.newline)
+        return io.StringIO(string, "" if self.newline == "" else "\n")
+
+    def cut(self) -> Iterator[str]:
+        r"""Return an iterator over the lines in `text` that end in "\n", which takes them.
+
+        What comes after the last of them is cut off `text`, until `join`.
+        """
+        text = self.text
+        if isinstance(text, Lines):
+            return NO_LINES
+        end = max(self._string.rfind("\n") + 1, text.tell())
+        self._cut_off = self._string[end:]
+        text.truncate(end)
+        return text
+
+    def join(self) -> None:
+        """Put back what was cut off."""
+        if self._cut_off:
+            assert isinstance(self.text, io.StringIO)
+            used = self.text.tell()
+            self.text.seek(len(self._string) - len(self._cut_off))
+            self.text.write(self._cut_off)
+            self.text.seek(used)
+            self._cut_off = ""
 
     @property
     def newlines(self) -> str | tuple[str, ...] | None:
@@ -151,6 +180,7 @@ class Decoded:
         self._chunk = rest + data
         self._flags = flags
         self._set_text(text)
+        self.char_bytes = max(len(data) / len(text), 1.0) if text else 1.0
         return bool(data or text)
 
     def feed_all(self, data: bytes) -> str:
@@ -159,6 +189,15 @@ class Decoded:
         text = self.text.read() + text
         self.clear()
         return text
+
+    def _set_state(self, flags: int) -> None:
+        self._codec.setstate((b"", flags))
+        if isinstance(self._bytes_codec, MultibyteIncrementalDecoder):
+            _, flags = self._bytes_codec.getstate()
+            if not flags:
+                # Of a position that says no state. Those of ISO 2022 are never in this one, and
+                # crash if they are put into it (CPython issue 153603).
+                self._bytes_codec.reset()
 
     def clear(self) -> None:
         """Drop what is left."""
@@ -245,24 +284,17 @@ class Decoded:
         """
         # As if all characters had the same length, then further and further back.
         back = 1
-        index = min(len(chunk), used * len(chunk) // max(self._text_length(), 1))
+        index = min(len(chunk), used * len(chunk) // max(len(self._string), 1))
         while index > 0:
-            self._codec.setstate((b"", self._flags))
+            self._set_state(self._flags)
             count = len(self._codec.decode(chunk[:index]))
             rest, flags = self._codec.getstate()
             if count <= used and not rest:
                 return index, flags, count
             index -= len(rest) if rest and count <= used else back
             back *= 2
-        self._codec.setstate((b"", self._flags))
+        self._set_state(self._flags)
         return 0, self._flags, 0
-
-    def _text_length(self) -> int:
-        used = self.text.tell()
-        self.text.seek(0)
-        length = len(self.text.read())
-        self.text.seek(used)
-        return length
 
     def go_to(self, cookie: Cookie, data: bytes) -> None:
         """Make the decoder ready to go on at a position.
@@ -278,7 +310,7 @@ class Decoded:
         self._chunk = b""
         self._flags = cookie.decoder_flags
         if cookie.position or cookie.decoder_flags:
-            self._codec.setstate((b"", cookie.decoder_flags))
+            self._set_state(cookie.decoder_flags)
         else:
             self._codec.reset()
         if not cookie.chars_to_skip:

@@ -13,7 +13,8 @@ from uringtrio._ops.path import OpenAt
 from uringtrio._scheduler.traps import checkpoint
 from uringtrio._threads.to_thread import run_sync
 
-from .binary import BufferedFile, UnbufferedFile
+from .binary import UnbufferedFile
+from .buffered import BufferedFile
 from .raw import RawFile
 from .text import TextFile
 
@@ -201,6 +202,7 @@ def _build(
 
 
 def _default_size(block_bytes: int) -> int:
+    size_bytes = block_bytes if block_bytes > 1 else io.DEFAULT_BUFFER_SIZE
     if sys.version_info >= (3, 14):
-        return max(min(block_bytes, BUFFER_BYTES_MAX), io.DEFAULT_BUFFER_SIZE)
-    return block_bytes if block_bytes > 1 else io.DEFAULT_BUFFER_SIZE
+        size_bytes = max(min(block_bytes, BUFFER_BYTES_MAX), io.DEFAULT_BUFFER_SIZE)
+    return size_bytes

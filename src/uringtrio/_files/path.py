@@ -20,6 +20,7 @@ from uringtrio._scheduler.traps import checkpoint
 from uringtrio._threads.to_thread import run_sync
 
 from .open import open_file
+from .path_info import PathInfo
 from .walking import Walk, collect
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ class Path(pathlib.PurePath):
     Source: Python's documentation of `pathlib`.
     """
 
-    __slots__ = ()
+    __slots__ = ("_info",)
 
     _sync_class: ClassVar[type[pathlib.Path]]
+    # Not there before it is asked for.
+    _info: PathInfo
 
     def __new__(cls, *args: StrPath) -> Self:
         if cls is Path:
@@ -128,6 +131,15 @@ class Path(pathlib.PurePath):
     async def is_char_device(self) -> bool:
         """Return whether this is a character device."""
         return stat.S_ISCHR(await self._mode())
+
+    @property
+    def info(self) -> PathInfo:
+        """What kind of file this is, asked for once: the methods of this object remember."""
+        try:
+            return self._info
+        except AttributeError:
+            self._info = PathInfo(self)
+            return self._info
 
     async def samefile(self, other_path: StrPath) -> bool:
         """Return whether `other_path` is the same file, under whatever name."""

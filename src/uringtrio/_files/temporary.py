@@ -29,10 +29,23 @@ class _Temporary(ABC):
 
     __slots__ = ("_file", "_options", "_place")
 
-    def __init__(self, options: dict[str, Any], *place: str | None) -> None:
-        self._options = options
-        # Suffix, prefix and directory, as `tempfile` takes them.
-        self._place = place
+    def __init__(  # noqa: PLR0913, PLR0917  # those of tempfile
+        self,
+        mode: str = "w+b",
+        buffering: int = -1,
+        encoding: str | None = None,
+        newline: str | None = None,
+        suffix: str | None = None,
+        prefix: str | None = None,
+        dir: str | None = None,  # noqa: A002  # as tempfile has it
+        *,
+        errors: str | None = None,
+    ) -> None:
+        self._options = {
+            "mode": mode, "buffering": buffering, "encoding": encoding, "newline": newline,
+            "errors": errors,
+        }  # fmt: skip
+        self._place = (suffix, prefix, dir)
         self._file: AsyncIOWrapper[Any] | None = None
 
     async def __aenter__(self) -> AsyncIOWrapper[Any]:
@@ -74,24 +87,6 @@ class TemporaryFile(Sealed, _Temporary):
     """
 
     __slots__ = ()
-
-    def __init__(  # noqa: PLR0913, PLR0917  # those of tempfile
-        self,
-        mode: str = "w+b",
-        buffering: int = -1,
-        encoding: str | None = None,
-        newline: str | None = None,
-        suffix: str | None = None,
-        prefix: str | None = None,
-        dir: str | None = None,  # noqa: A002  # as tempfile has it
-        *,
-        errors: str | None = None,
-    ) -> None:
-        options = {
-            "mode": mode, "buffering": buffering, "encoding": encoding, "newline": newline,
-            "errors": errors,
-        }  # fmt: skip
-        super().__init__(options, suffix, prefix, dir)
 
     async def _open(self) -> AsyncIOWrapper[Any]:
         suffix, prefix, directory = self._place
@@ -135,11 +130,7 @@ class NamedTemporaryFile(Sealed, _Temporary):
         *,
         errors: str | None = None,
     ) -> None:
-        options = {
-            "mode": mode, "buffering": buffering, "encoding": encoding, "newline": newline,
-            "errors": errors,
-        }  # fmt: skip
-        super().__init__(options, suffix, prefix, dir)
+        super().__init__(mode, buffering, encoding, newline, suffix, prefix, dir, errors=errors)
         self._deletes = delete
         self._path = ""
 

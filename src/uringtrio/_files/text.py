@@ -9,20 +9,21 @@ from __future__ import annotations
 import codecs
 import io
 import os
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, final
 
 from uringtrio._abc import Sealed
 from uringtrio._scheduler.cancel import CancelScope
 from uringtrio._scheduler.traps import checkpoint_if_cancelled
 
-from .decoded import Cookie, Decoded
+from .decoded import NO_LINES, Cookie, Decoded
 from .turn import Turn
 from .wrapper import AsyncIOWrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from .binary import BufferedFile
+    from .buffered import BufferedFile
 
 # What is read and decoded at once, and what is encoded before it is written: io's own figure.
 CHUNK_BYTES: Final = 8192
@@ -31,6 +32,9 @@ CHUNK_BYTES: Final = 8192
 @final
 class TextFile(Sealed, AsyncIOWrapper[Any]):
     """A file of text: `open_file(...)`.
+
+    Iterating over its lines is a checkpoint each time that it reads from the file, every 8 KiB, and
+    not for each line.
 
     Calls of several tasks are made one after the other, in no promised order.
     """
@@ -41,6 +45,8 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
         self._turn = Turn()
         self._is_seekable = file.seekable()
         self._decoded: Decoded | None = None
+        # What iterating returns next: whole lines of what was decoded, as far as it has looked.
+        self._lines: Iterator[str] = NO_LINES
         self._encoder: Any = None
         errors = file.errors or "strict"
         if file.readable():
@@ -69,6 +75,7 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
         dropped, which needs a file that can seek. After using it, `seek`.
         """
         file = self._wrapped
+        self._end_iteration()
         if self._pending:
             file.buffer.write(self._take_pending())
         if self._decoded is not None and self._is_seekable:
@@ -90,6 +97,13 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
             await self._turn.wait()
         if self._wrapped.closed:
             raise ValueError("I/O operation on closed file.")
+        self._end_iteration()
+
+    def _end_iteration(self) -> None:
+        """Put back what iterating has put aside."""
+        self._lines = NO_LINES
+        if self._decoded is not None:
+            self._decoded.join()
 
     async def _begin_reading(self) -> Decoded:
         await self._begin()
@@ -130,7 +144,10 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
         with self._turn:
             decoded.mark(decoded.text.tell() - len(text))
             try:
-                while left and decoded.feed(await self._binary.read1(max(left, CHUNK_BYTES))):
+                while left:
+                    size = max(int(left * decoded.char_bytes), CHUNK_BYTES)
+                    if not decoded.feed(await self._binary.read1(size)):
+                        break
                     parts.append(decoded.text.read(left))
                     left -= len(parts[-1])
             except BaseException:
@@ -147,7 +164,9 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
         """
         if size < 0:
             size = -1
-        decoded = await self._begin_reading()
+        return await self._read_line(await self._begin_reading(), size)
+
+    async def _read_line(self, decoded: Decoded, size: int) -> str:
         line = decoded.text.readline(size)
         if _is_whole(line, size, decoded.newline):
             return line
@@ -175,18 +194,17 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
         return line
 
     async def __anext__(self) -> str:
-        decoded = self._decoded
-        if decoded is not None:
-            # The usual case is first, and looks at nothing else: when there is something to be
-            # written, or another task waits for more, the text has been read or dropped. 250 ns
-            # less for each line (benchmarks/files.py, lines).
-            line = decoded.readline()
-            if line and line[-1] == "\n" and decoded.ends_lines_in_lf:
-                return line
-            decoded.text.seek(decoded.text.tell() - len(line))
-        line = await self.readline()
+        # In a `for`: `next`, or a call of `readline`, costs more (docs/design/files.md).
+        for line in self._lines:
+            return line
+        return await self._next_line()
+
+    async def _next_line(self) -> str:
+        decoded = await self._begin_reading()
+        line = await self._read_line(decoded, -1)
         if not line:
             raise StopAsyncIteration
+        self._lines = decoded.cut()
         return line
 
     async def readlines(self, hint: int | None = -1, /) -> list[str]:
@@ -196,10 +214,14 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
         """
         lines: list[str] = []
         size = 0
+        limit = hint if hint is not None and hint > 0 else inf
         async for line in self:
             lines.append(line)
+            if limit == inf:
+                # Those that are there already, without an async step for each.
+                lines.extend(self._lines)
             size += len(line)
-            if hint is not None and 0 < hint < size:
+            if size > limit:
                 break
         return lines
 
@@ -389,6 +411,7 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
                         await self._write_pending()
                     finally:
                         await self._binary.aclose()
+            self._end_iteration()
             if self._decoded is not None:
                 self._decoded.clear()
         await checkpoint_if_cancelled()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import select
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .op import POLLIN, POLLOUT, Op
 
@@ -52,28 +54,74 @@ class Close(Op):
         return 0
 
 
-class Read(Op):
-    """pread(2), or read(2) at `offset` -1, into the caller's buffer.
+class _Transfer(Op):
+    """Moves bytes between a file and the caller's memory.
+
+    Args:
+        fd: a descriptor.
+        buffer: the memory.
+        offset: where in the file; -1 is its position, which moves.
 
     Attributes:
         pins: (the buffer, the ring's pin of it); the last completion lets it go.
     """
 
-    __slots__ = ("_offset",)
+    __slots__ = ("_offset", "_position")
+
+    _is_write: ClassVar[bool] = False
 
     def __init__(self, fd: int, buffer: Any, offset: int = -1) -> None:
+        interest = POLLOUT if self._is_write else POLLIN
         # What has offsets has no readiness.
-        super().__init__(fd, 0 if offset >= 0 else pollable(fd, POLLIN))
+        super().__init__(fd, 0 if offset >= 0 else pollable(fd, interest))
         self.pins = (buffer, None)
         self._offset = offset
+        # The file's position before, if a ring is to move it; else -1.
+        self._position = -1
         # The descriptor may be a blocking one.
         self.arms_first = True
 
-    def prepare(self, ring: Ring) -> int:
+    def _pin(self, ring: Ring) -> tuple[Any, int]:
+        """Return the ring's pin of the buffer, and how many bytes of it one call takes."""
         buffer, _ = self.pins
-        pin = ring.pin(buffer, writable=True)
+        pin = ring.pin(buffer, writable=not self._is_write)
         self.pins = (buffer, pin)
-        return ring.read(self.id, self.fd, pin, min(len(pin), TRANSFER_BYTES_MAX), self._offset)
+        if self._offset < 0 and not self.interest:
+            self._position = _position(self.fd)
+            self.is_indirect = True
+        return pin, min(len(pin), TRANSFER_BYTES_MAX)
+
+    def collect(self, res: int) -> int:
+        # The kernel leaves the position where it was if the op ended in a device's interrupt, as
+        # with O_DIRECT, or if a part of it was done when the rest failed (Linux 6.18): the next
+        # write would overwrite this one.
+        before, self._position = self._position, -1
+        if res and before >= 0 and _position(self.fd) == before:
+            # Files of the kernel's that ignore their position may refuse to be moved.
+            with contextlib.suppress(OSError):
+                if self._is_write and fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_APPEND:
+                    os.lseek(self.fd, 0, os.SEEK_END)
+                else:
+                    os.lseek(self.fd, res, os.SEEK_CUR)
+        return res
+
+
+def _position(fd: int) -> int:
+    """Return where a file is, -1 if it has no position."""
+    try:
+        return os.lseek(fd, 0, os.SEEK_CUR)
+    except OSError:
+        return -1
+
+
+class Read(_Transfer):
+    """pread(2), or read(2) at `offset` -1, into the caller's buffer."""
+
+    __slots__ = ()
+
+    def prepare(self, ring: Ring) -> int:
+        pin, size = self._pin(ring)
+        return ring.read(self.id, self.fd, pin, size, self._offset)
 
     def perform(self) -> int:
         buffer, _ = self.pins
@@ -82,27 +130,15 @@ class Read(Op):
         return os.preadv(self.fd, [buffer], self._offset)
 
 
-class Write(Op):
-    """pwrite(2), or write(2) at `offset` -1: returns how many bytes were written.
+class Write(_Transfer):
+    """pwrite(2), or write(2) at `offset` -1: returns how many bytes were written."""
 
-    Attributes:
-        pins: (the data, the ring's pin of it); the last completion lets it go.
-    """
-
-    __slots__ = ("_offset",)
-
-    def __init__(self, fd: int, data: Any, offset: int = -1) -> None:
-        super().__init__(fd, 0 if offset >= 0 else pollable(fd, POLLOUT))
-        self.pins = (data, None)
-        self._offset = offset
-        # The descriptor may be a blocking one.
-        self.arms_first = True
+    __slots__ = ()
+    _is_write = True
 
     def prepare(self, ring: Ring) -> int:
-        data, _ = self.pins
-        pin = ring.pin(data, writable=False)
-        self.pins = (data, pin)
-        return ring.write(self.id, self.fd, pin, min(len(pin), TRANSFER_BYTES_MAX), self._offset)
+        pin, size = self._pin(ring)
+        return ring.write(self.id, self.fd, pin, size, self._offset)
 
     def perform(self) -> int:
         data, _ = self.pins
@@ -114,8 +150,8 @@ class Write(Op):
         return os.pwrite(self.fd, data, self._offset)
 
 
-class ReadV(Op):
-    """preadv(2) into the caller's buffers, in their order, at `offset` >= 0.
+class _VectorTransfer(Op):
+    """Moves bytes between a file, at `offset` >= 0, and the caller's buffers, in their order.
 
     Attributes:
         pins: (the buffers, what pins them); the last completion lets them go.
@@ -123,43 +159,45 @@ class ReadV(Op):
 
     __slots__ = ("_offset",)
 
+    _is_write: ClassVar[bool] = False
+
     def __init__(self, fd: int, buffers: Sequence[Any], offset: int) -> None:
         super().__init__(fd)
         self.pins = (buffers, None)
         self._offset = offset
 
-    def prepare(self, ring: Ring) -> int:
+    def _pin(self, ring: Ring) -> tuple[Any, int]:
+        """Return the vectors of the buffers, and how many there are."""
         buffers, _ = self.pins
-        pins = [ring.pin(buffer, writable=True) for buffer in buffers]
+        pins = [ring.pin(buffer, writable=not self._is_write) for buffer in buffers]
         vectors = ring.new_vectors(pins)
         self.pins = (buffers, (pins, vectors))
-        return ring.readv(self.id, self.fd, vectors, len(pins), self._offset)
+        return vectors, len(pins)
+
+
+class ReadV(_VectorTransfer):
+    """preadv(2)."""
+
+    __slots__ = ()
+
+    def prepare(self, ring: Ring) -> int:
+        vectors, count = self._pin(ring)
+        return ring.readv(self.id, self.fd, vectors, count, self._offset)
 
     def perform(self) -> int:
         buffers, _ = self.pins
         return os.preadv(self.fd, buffers, self._offset)
 
 
-class WriteV(Op):
-    """pwritev(2) of the buffers, in their order, at `offset` >= 0: returns how many bytes.
+class WriteV(_VectorTransfer):
+    """pwritev(2): returns how many bytes were written."""
 
-    Attributes:
-        pins: (the buffers, what pins them); the last completion lets them go.
-    """
-
-    __slots__ = ("_offset",)
-
-    def __init__(self, fd: int, buffers: Sequence[Any], offset: int) -> None:
-        super().__init__(fd)
-        self.pins = (buffers, None)
-        self._offset = offset
+    __slots__ = ()
+    _is_write = True
 
     def prepare(self, ring: Ring) -> int:
-        buffers, _ = self.pins
-        pins = [ring.pin(buffer, writable=False) for buffer in buffers]
-        vectors = ring.new_vectors(pins)
-        self.pins = (buffers, (pins, vectors))
-        return ring.writev(self.id, self.fd, vectors, len(pins), self._offset)
+        vectors, count = self._pin(ring)
+        return ring.writev(self.id, self.fd, vectors, count, self._offset)
 
     def perform(self) -> int:
         buffers, _ = self.pins

@@ -112,8 +112,8 @@ def as_stat_result(data: bytearray) -> os.stat_result:
     )  # fmt: skip
 
 
-class Rename(Op):
-    """rename(2): takes the place of what is there."""
+class _Pair(Op):
+    """An op that makes the name `new` out of `old`."""
 
     __slots__ = ("_new", "_old")
 
@@ -121,6 +121,12 @@ class Rename(Op):
         super().__init__()
         self._old = old
         self._new = new
+
+
+class Rename(_Pair):
+    """rename(2): `new` takes the place of what is there."""
+
+    __slots__ = ()
 
     def prepare(self, ring: Ring) -> int:
         return ring.rename(self.id, self._old, self._new)
@@ -166,33 +172,23 @@ class Mkdir(Op):
         return 0
 
 
-class Symlink(Op):
-    """symlink(2): makes `path`, which points to `target`."""
+class Symlink(_Pair):
+    """symlink(2): makes `new`, which points to `old`, whether that is there or not."""
 
-    __slots__ = ("_path", "_target")
-
-    def __init__(self, target: bytes, path: bytes) -> None:
-        super().__init__()
-        self._target = target
-        self._path = path
+    __slots__ = ()
 
     def prepare(self, ring: Ring) -> int:
-        return ring.symlink(self.id, self._target, self._path)
+        return ring.symlink(self.id, self._old, self._new)
 
     def perform(self) -> int:
-        os.symlink(self._target, self._path)
+        os.symlink(self._old, self._new)
         return 0
 
 
-class Link(Op):
+class Link(_Pair):
     """link(2): makes `new`, another name of the file `old`; a symlink is not followed."""
 
-    __slots__ = ("_new", "_old")
-
-    def __init__(self, old: bytes, new: bytes) -> None:
-        super().__init__()
-        self._old = old
-        self._new = new
+    __slots__ = ()
 
     def prepare(self, ring: Ring) -> int:
         return ring.link(self.id, self._old, self._new)
