@@ -5,6 +5,20 @@ import pytest
 import uringtrio
 
 
+@pytest.fixture
+def generate(record):
+    """A function whose channel has one object; it says when the generator is closed."""
+
+    @uringtrio.as_safe_channel
+    async def generate():
+        try:
+            yield 1
+        finally:
+            record("closed")
+
+    return generate
+
+
 def test_values_come_in_order_and_end(run):
     @uringtrio.as_safe_channel
     async def count(stop):
@@ -37,14 +51,7 @@ def test_generator_does_not_run_ahead(run, settle, record):
     run(main)
 
 
-def test_leaving_the_block_closes_the_generator_before_it_goes_on(run, record):
-    @uringtrio.as_safe_channel
-    async def generate():
-        try:
-            yield 1
-        finally:
-            record("closed")
-
+def test_leaving_the_block_closes_the_generator_before_it_goes_on(run, generate, record):
     async def main():
         async with generate() as channel:
             await channel.receive()
@@ -104,14 +111,7 @@ def test_timeout_between_values_stays_inside_the_generator(run, clock):
     assert run(main, clock=clock) == [1, 2]
 
 
-def test_timeout_around_the_block_closes_the_generator(run, clock, record):
-    @uringtrio.as_safe_channel
-    async def generate():
-        try:
-            yield 1
-        finally:
-            record("closed")
-
+def test_timeout_around_the_block_closes_the_generator(run, clock, generate, record):
     async def main():
         with uringtrio.move_on_after(1) as scope:
             async with generate() as channel:
@@ -144,14 +144,7 @@ def test_several_tasks_may_receive(run):
     assert run(main) == [0, 1, 2, 3, 4]
 
 
-def test_closing_the_channel_ends_the_receiver_and_the_generator(run, record):
-    @uringtrio.as_safe_channel
-    async def generate():
-        try:
-            yield 1
-        finally:
-            record("closed")
-
+def test_closing_the_channel_ends_the_receiver_and_the_generator(run, generate, record):
     async def main():
         async with generate() as channel:
             await channel.receive()

@@ -135,8 +135,6 @@ def test_no_signal_starves_another(run):
 
 
 def test_interrupt_may_be_received(run):
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-
     async def main():
         with uringtrio.open_signal_receiver(signal.SIGINT) as receiver:
             signal.raise_signal(signal.SIGINT)
@@ -144,10 +142,7 @@ def test_interrupt_may_be_received(run):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
-    try:
-        run(main)
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    run(main)
 
 
 def test_two_receivers_of_different_signals(run):

@@ -96,10 +96,12 @@ def test_job_started_while_delivering_runs_in_the_same_thread():
 
 def test_last_worker_to_become_idle_is_used_first():
     results = Results()
-    barrier = threading.Barrier(3)
-    for _ in range(3):
-        start_thread_soon(lambda: barrier.wait(LIMIT_SECONDS), results.deliver)
-    last = [results.get()[1] for _ in range(3)][-1]
+    gates = [threading.Event() for _ in range(3)]
+    for gate in gates:
+        start_thread_soon(functools.partial(gate.wait, LIMIT_SECONDS), results.deliver)
+    for gate in (gates[2], gates[0], gates[1]):
+        gate.set()
+        _, last = results.get()
     used = set()
     for _ in range(5):
         start_thread_soon(lambda: None, results.deliver)

@@ -11,15 +11,9 @@ from uringtrio._ops.file import Close
 from uringtrio._ops.net import Accept, Connect, Poll, Recv, Shutdown
 from uringtrio._ops.op import POLLIN, POLLOUT
 
+from .traffic import abstract
+
 ECANCELED = -errno.ECANCELED
-
-
-def cancel_and_finish(bench, op):
-    bench.settle()
-    bench.cancel(op)
-    (res,) = bench.finish(op)
-    bench.settle()
-    return res
 
 
 def stream_socket(family=socket.AF_INET):
@@ -55,13 +49,13 @@ def test_accept_object_serves_again(bench, listener):
 def test_accept_on_unix_has_the_peers_name(bench):
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
         listener.setblocking(False)
-        listener.bind(b"\0uringtrio accept")
+        listener.bind(abstract(b"accept"))
         listener.listen()
-        client.bind(b"\0uringtrio client")
+        client.bind(abstract(b"client"))
         op = bench.submit(Accept(listener))
-        client.connect(b"\0uringtrio accept")
+        client.connect(abstract(b"accept"))
         os.close(bench.finish(op)[0])
-        assert op.address() == b"\0uringtrio client"
+        assert op.address() == abstract(b"client")
 
 
 def test_accept_on_ipv6_has_the_peers_address(bench):
@@ -74,7 +68,7 @@ def test_accept_on_ipv6_has_the_peers_address(bench):
 
 
 def test_cancelled_accept_leaves_the_connection_in_the_queue(bench, listener):
-    assert cancel_and_finish(bench, bench.submit(Accept(listener))) == ECANCELED
+    assert bench.cancel_and_finish(bench.submit(Accept(listener))) == ECANCELED
 
     with socket.create_connection(listener.getsockname()) as client:
         bench.settle()
@@ -148,7 +142,7 @@ def test_connect_that_hangs_can_be_cancelled(bench):
     listener, filling = full_listener()
     with stream_socket() as sock:
         op = bench.submit(Connect(sock, listener.getsockname()))
-        assert cancel_and_finish(bench, op) == ECANCELED
+        assert bench.cancel_and_finish(op) == ECANCELED
     for each in (listener, *filling):
         each.close()
 
@@ -156,15 +150,15 @@ def test_connect_that_hangs_can_be_cancelled(bench):
 def test_connect_to_a_full_unix_queue_does_not_claim_success(bench):
     """Completed with 0: EAGAIN was taken for "under way", and no error for success."""
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(b"\0uringtrio full")
+        listener.bind(abstract(b"full"))
         listener.listen(0)
         socks = [stream_socket(socket.AF_UNIX) for _ in range(3)]
-        ops = [bench.submit(Connect(sock, b"\0uringtrio full")) for sock in socks]
+        ops = [bench.submit(Connect(sock, abstract(b"full"))) for sock in socks]
         bench.wait(0.01)
         bench.wait(0.01)
         for op, sock in zip(ops, socks, strict=True):
             if bench.completions[id(op)] and op.res == 0:
-                assert sock.getpeername() == b"\0uringtrio full"
+                assert sock.getpeername() == abstract(b"full")
             if not bench.completions[id(op)]:
                 bench.cancel(op)
         bench.finish(*ops)
@@ -254,9 +248,9 @@ def test_poll_can_be_cancelled_in_either_direction(bench, pair):
     readable = bench.submit(Poll(left.fileno(), POLLIN))
     writable = bench.submit(Poll(left.fileno(), POLLOUT))
 
-    assert cancel_and_finish(bench, readable) == ECANCELED
+    assert bench.cancel_and_finish(readable) == ECANCELED
     assert bench.in_flight() == {"Poll": 1}
-    assert cancel_and_finish(bench, writable) == ECANCELED
+    assert bench.cancel_and_finish(writable) == ECANCELED
 
 
 def test_poll_of_what_is_closed_fails(bench, pair):

@@ -13,45 +13,16 @@ import pytest
 
 from uringtrio._ops.net import Recv, RecvInto, Send
 
+from .traffic import drain, fill
+
 ECANCELED = -errno.ECANCELED
 SEND_ALL = socket.MSG_WAITALL | socket.MSG_NOSIGNAL
-
-
-def fill(sock):
-    """Send until the kernel takes no more; return how much that was."""
-    sent = 0
-    while True:
-        try:
-            sent += sock.send(bytes(65536))
-        except BlockingIOError:
-            return sent
-
-
-def drain(sock):
-    """Receive all that is there."""
-    received = bytearray()
-    while True:
-        try:
-            data = sock.recv(1 << 20)
-        except BlockingIOError:
-            return bytes(received)
-        if not data:
-            return bytes(received)
-        received += data
 
 
 def reset(sock):
     """Close with a reset instead of an orderly end."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
-
-
-def cancel_and_finish(bench, op):
-    bench.settle()
-    bench.cancel(op)
-    (res,) = bench.finish(op)
-    bench.settle()
-    return res
 
 
 # Recv.
@@ -96,7 +67,7 @@ def test_recv_object_serves_again_after_each_kind_of_end(bench, pair):
         assert op.value == message
         bench.completions.clear()
     bench.submit(op)
-    assert cancel_and_finish(bench, op) == ECANCELED
+    assert bench.cancel_and_finish(op) == ECANCELED
     bench.completions.clear()
     right.send(b"after")
     bench.do(op)
@@ -194,7 +165,7 @@ def test_recv_without_provided_buffers(open_bench, pair):
 
     bench.completions.clear()
     bench.submit(op)
-    assert cancel_and_finish(bench, op) == ECANCELED
+    assert bench.cancel_and_finish(op) == ECANCELED
 
 
 def test_recv_into_fills_the_front_of_the_buffer(bench, pair):
@@ -217,7 +188,7 @@ def test_recv_into_keeps_the_buffer_in_place_until_it_completes(bench, pair):
         with pytest.raises(BufferError):
             buffer.clear()
 
-    assert cancel_and_finish(bench, op) == ECANCELED
+    assert bench.cancel_and_finish(op) == ECANCELED
     del op
     bench.forget()
     buffer.clear()
@@ -269,7 +240,7 @@ def test_cancelled_send_sent_nothing(bench, pair):
     before = fill(left)
     op = bench.submit(Send(left, b"more"))
 
-    assert cancel_and_finish(bench, op) == ECANCELED
+    assert bench.cancel_and_finish(op) == ECANCELED
     assert len(drain(right)) == before
 
 
@@ -308,5 +279,5 @@ def test_cancelled_send_all_without_progress_is_ecanceled(bench, pair):
     before = fill(left)
     op = bench.submit(Send(left, bytes(3_000_000), SEND_ALL))
 
-    assert cancel_and_finish(bench, op) == ECANCELED
+    assert bench.cancel_and_finish(op) == ECANCELED
     assert len(drain(right)) == before

@@ -42,7 +42,7 @@ def test_statx_says_what_stat_says(bench, place):
     with open(place("target"), "wb") as file:
         file.write(b"12345")
         for op, expected in (
-            (Statx(place("link")), os.stat(place("target"))),
+            (Statx(place("link")), os.stat(place("link"))),
             (Statx(place("link"), follow_symlinks=False), os.lstat(place("link"))),
             (Statx(b"", fd=file.fileno()), os.fstat(file.fileno())),
         ):

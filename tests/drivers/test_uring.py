@@ -384,7 +384,7 @@ def test_reason_names_the_terms_of_the_ring():
     assert driver.statistics().reason == driver.reason
 
 
-@pytest.mark.parametrize("spin_us", [0, 100_000])
+@pytest.mark.parametrize("spin_us", [0, 1_000_000])
 def test_watching_the_ring_does_not_make_a_wait_longer(spin_us):
     """The time spent watching was added to the timeout."""
     report = uringtrio.probe()
@@ -396,4 +396,4 @@ def test_watching_the_ring_does_not_make_a_wait_longer(spin_us):
     took = os.times().elapsed - before.elapsed
     driver.close()
 
-    assert 0.01 <= took < 0.08
+    assert 0.01 <= took < 0.9

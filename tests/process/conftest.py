@@ -4,11 +4,12 @@ import errno
 import gc
 import os
 import subprocess
-import threading
-import time
 
 import pytest
 
+import uringtrio
+from uringtrio import from_thread
+from uringtrio._process import spawn
 from uringtrio._process.exit_notice import ExitNotice
 from uringtrio._process.process import new_process
 
@@ -17,9 +18,6 @@ from uringtrio._process.process import new_process
 def no_child_left(leftovers):  # noqa: ARG001  # this is looked at first
     """Fail the test if it leaves a child, a zombie included."""
     yield
-    # A thread that has told of an exit is about to close its end.
-    while any(thread.name.startswith("wait for ") for thread in threading.enumerate()):
-        time.sleep(0.001)
     gc.collect()
     # What `Popen.__del__` has put aside.
     subprocess._cleanup()
@@ -73,6 +71,20 @@ def start():
         process.kill()
         process._popen.wait()
         assert process.returncode is not None
+
+
+@pytest.fixture
+def cancelled_while_starting(monkeypatch):
+    """A cancel scope that is cancelled by the thread that starts the child, before it does."""
+    scope = uringtrio.CancelScope()
+    real_spawn = spawn._spawn
+
+    def cancel_and_spawn(*args):
+        from_thread.run_sync(scope.cancel)
+        return real_spawn(*args)
+
+    monkeypatch.setattr(spawn, "_spawn", cancel_and_spawn)
+    return scope
 
 
 @pytest.fixture

@@ -190,19 +190,10 @@ def test_cancelled_while_starting(run, monkeypatch):
     assert children[0].returncode == -signal.SIGTERM
 
 
-def test_cancelled_in_start_before_the_process_was_handed_out(run, monkeypatch):
-    real_spawn = spawn._spawn
-
-    def spawn_and_cancel(*args):
-        from_thread.run_sync(scope.cancel)
-        return real_spawn(*args)
-
-    monkeypatch.setattr(spawn, "_spawn", spawn_and_cancel)
-    scope = uringtrio.CancelScope()
-
+def test_cancelled_in_start_before_the_process_was_handed_out(run, cancelled_while_starting):
     async def main():
         async with uringtrio.open_nursery() as nursery:
-            with scope:
+            with cancelled_while_starting as scope:
                 await nursery.start(run_process, ["sleep", "1000"])
             assert scope.cancelled_caught
             assert not nursery.child_tasks

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import uringtrio
-from uringtrio import from_thread, lowlevel
+from uringtrio import lowlevel
 from uringtrio._process import exit_notice, spawn
 
 
@@ -258,19 +258,10 @@ def test_cancelled_before_nothing_is_started(run, monkeypatch):
     run(main)
 
 
-def test_cancelled_while_starting_returns_the_child_all_the_same(run, monkeypatch):
-    real_spawn = spawn._spawn
-
-    def spawn_and_cancel(*args):
-        from_thread.run_sync(scope.cancel)
-        return real_spawn(*args)
-
-    monkeypatch.setattr(spawn, "_spawn", spawn_and_cancel)
-    scope = uringtrio.CancelScope()
-
+def test_cancelled_while_starting_returns_the_child_all_the_same(run, cancelled_while_starting):
     async def main():
         process = None
-        with scope:
+        with cancelled_while_starting as scope:
             process = await lowlevel.open_process(["sleep", "1000"], stdin=-1, stdout=-1)
             assert scope.cancel_called
             await lowlevel.checkpoint()

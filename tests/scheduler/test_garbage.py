@@ -6,7 +6,6 @@ the collector comes by: sockets stay open, and large buffers stay allocated.
 
 import contextlib
 import gc
-import signal
 import sys
 import threading
 import types
@@ -17,6 +16,8 @@ import pytest
 
 import uringtrio.testing
 from uringtrio import lowlevel, socket
+
+from .interrupts import interrupt
 
 pytestmark = pytest.mark.skipif(
     sys.implementation.name == "pypy", reason="PyPy does not count references"
@@ -325,24 +326,19 @@ def test_run_with_a_failing_system_task_leaves_nothing_for_the_collector():
 
 
 def test_interrupted_run_leaves_nothing_for_the_collector():
-    old = signal.signal(signal.SIGINT, signal.default_int_handler)
-
     async def main():
-        signal.raise_signal(signal.SIGINT)
+        interrupt()
 
     async def main_protected():
         await protected()
 
     @lowlevel.enable_ki_protection
     async def protected():
-        signal.raise_signal(signal.SIGINT)
+        interrupt()
         await uringtrio.sleep_forever()
 
-    try:
-        assert garbage_of(raising, main, KeyboardInterrupt) == []
-        assert garbage_of(raising, main_protected, KeyboardInterrupt) == []
-    finally:
-        signal.signal(signal.SIGINT, old)
+    assert garbage_of(raising, main, KeyboardInterrupt) == []
+    assert garbage_of(raising, main_protected, KeyboardInterrupt) == []
 
 
 def test_guest_run_leaves_nothing_for_the_collector(guest):

@@ -17,16 +17,9 @@ import uringtrio
 from uringtrio import lowlevel
 from uringtrio.testing import wait_all_tasks_blocked
 
+from .interrupts import interrupt
+
 variable = contextvars.ContextVar("variable", default="unset")
-
-
-@pytest.fixture
-def _default_handler():
-    """Python's own SIGINT handler before and after, whatever the suite was started with."""
-    old = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, old)
 
 
 @pytest.fixture
@@ -357,7 +350,6 @@ def test_instruments_hear_of_each_turn(guest):
 # Signals.
 
 
-@pytest.mark.usefixtures("_default_handler")
 def test_interrupt_while_the_run_waits_goes_to_main(guest, record):
     def in_host():
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -375,18 +367,16 @@ def test_interrupt_while_the_run_waits_goes_to_main(guest, record):
     assert record.events == ["main was interrupted"]
 
 
-@pytest.mark.usefixtures("_default_handler")
 def test_interrupt_in_main_is_raised_right_there(guest):
     async def main():
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            interrupt()
         await lowlevel.checkpoint()
         return "goes on"
 
     assert guest.run(main) == "goes on"
 
 
-@pytest.mark.usefixtures("_default_handler")
 def test_interrupt_in_the_host_waits_for_mains_checkpoint(guest, record):
     async def main():
         try:
@@ -395,7 +385,7 @@ def test_interrupt_in_the_host_waits_for_mains_checkpoint(guest, record):
             record("main was interrupted")
 
     def in_host():
-        signal.raise_signal(signal.SIGINT)
+        interrupt()
         record("host goes on")
 
     with pytest.raises(KeyboardInterrupt):
@@ -404,10 +394,9 @@ def test_interrupt_in_the_host_waits_for_mains_checkpoint(guest, record):
     assert record.events == ["host goes on", "main was interrupted"]
 
 
-@pytest.mark.usefixtures("_default_handler")
 def test_interrupt_restricted_to_checkpoints_waits_for_one(guest, record):
     async def main():
-        signal.raise_signal(signal.SIGINT)
+        interrupt()
         record("goes on")
         await lowlevel.checkpoint()
 

@@ -1,51 +1,18 @@
 """KeyboardInterrupt: raised in the user's code, never in the runtime's, never lost."""
 
 import contextlib
-import os
 import random
 import signal
 import socket
 import subprocess
 import sys
-import threading
 
 import pytest
 
 import uringtrio
 from uringtrio import lowlevel
 
-pytestmark = pytest.mark.usefixtures("_default_handler")
-
-
-@pytest.fixture
-def _default_handler():
-    """Python's own SIGINT handler before and after, whatever the suite was started with."""
-    old = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, old)
-
-
-def interrupt():
-    """Send ourselves what Ctrl-C sends; Python's handler has run when this returns."""
-    signal.raise_signal(signal.SIGINT)
-
-
-@contextlib.contextmanager
-def interrupt_from_outside(seconds=0.02):
-    """Send SIGINT from another thread, a moment later, while the run waits."""
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    yield
-    timer.join()
-
-
-def run_whole(async_fn, **options):
-    """Run what is not to be ended by the interrupt; one that gets out must not end the suite."""
-    try:
-        return uringtrio.run(async_fn, **options)
-    except KeyboardInterrupt:
-        raise AssertionError("the interrupt came out of run()") from None
+from .interrupts import interrupt, interrupt_from_outside, run_whole
 
 
 def only_exceptions(error):

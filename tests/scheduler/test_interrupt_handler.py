@@ -1,8 +1,6 @@
 """KeyboardInterrupt: protection by hand, what is installed for it, and that it is taken back."""
 
-import contextlib
 import inspect
-import os
 import signal
 import socket
 import threading
@@ -12,38 +10,7 @@ import pytest
 import uringtrio
 from uringtrio import lowlevel
 
-pytestmark = pytest.mark.usefixtures("_default_handler")
-
-
-@pytest.fixture
-def _default_handler():
-    """Python's own SIGINT handler before and after, whatever the suite was started with."""
-    old = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, old)
-
-
-def interrupt():
-    """Send ourselves what Ctrl-C sends; Python's handler has run when this returns."""
-    signal.raise_signal(signal.SIGINT)
-
-
-@contextlib.contextmanager
-def interrupt_from_outside(seconds=0.02):
-    """Send SIGINT from another thread, a moment later, while the run waits."""
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    yield
-    timer.join()
-
-
-def run_whole(async_fn, **options):
-    """Run what is not to be ended by the interrupt; one that gets out must not end the suite."""
-    try:
-        return uringtrio.run(async_fn, **options)
-    except KeyboardInterrupt:
-        raise AssertionError("the interrupt came out of run()") from None
+from .interrupts import interrupt, run_whole
 
 
 def test_protection_can_be_put_on_and_taken_off_any_kind_of_function():
@@ -300,8 +267,8 @@ def test_interrupt_of_the_main_thread_does_not_touch_a_run_in_another_thread():
     thread = threading.Thread(target=uringtrio.run, args=(main,))
     thread.start()
     assert ready.wait(10)
-    with pytest.raises(KeyboardInterrupt), interrupt_from_outside():
-        threading.Event().wait(10)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
     token, event = tokens[0]
     token.run_sync_soon(event.set)
     thread.join(10)

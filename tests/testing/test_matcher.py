@@ -28,7 +28,6 @@ def with_note(exc, note):
         (Matcher(OSError, check=is_fifth), OSError(5, "")),
         (Matcher(check=is_fifth), ValueError(5)),
     ],
-    ids=repr,
 )
 def test_exception_that_fits_matches(matcher, exc):
     assert matcher.matches(exc)
@@ -52,6 +51,7 @@ def test_exception_that_fits_matches(matcher, exc):
         ),
         (Matcher(check=is_fifth), ValueError(6), f"check {is_fifth!r} did not return True"),
     ],
+    ids=["type", "group", "text", "text that is no regex", "check"],
 )
 def test_exception_that_does_not_fit_gives_a_reason(matcher, exc, reason):
     assert not matcher.matches(exc)

@@ -67,6 +67,7 @@ def test_group_that_is_expected_is_swallowed(expectation, exc):
         (RaisesGroup(KeyError, OSError), KeyError(), "'KeyError' is not an exception group"),
         (RaisesGroup(KeyError), OSError(), "'OSError' is not an exception group"),
     ],
+    ids=["type", "type in a group", "text", "check", "no group", "no group of another type"],
 )  # fmt: skip
 def test_other_exceptions_fail_with_a_reason(expectation, exc, reason):
     with no_match(reason), expectation:

@@ -7,13 +7,14 @@ import gc
 import os
 import signal
 import threading
+import time
 import weakref
 
 import pytest
 import sniffio
 
 import uringtrio
-from uringtrio import from_thread, lowlevel, to_thread
+from uringtrio import _thread_cache, from_thread, lowlevel, to_thread
 
 LIMIT_SECONDS = 10.0
 
@@ -224,12 +225,13 @@ def test_thread_that_outlives_its_run_disturbs_nobody(run, record, capfd):
     run(main)
     gate.set()
 
-    async def again():
-        # The cache hands out the last idle worker: sooner or later the abandoned one.
-        while await to_thread.run_sync(threading.current_thread) is not threads[0]:
-            pass
-
-    run(again)
+    # The cache hands out the worker that became idle last. Once it does its next job, what it had
+    # to do for the abandoned one is done.
+    give_up = time.monotonic() + LIMIT_SECONDS
+    while threads[0] not in {worker._thread for worker in list(_thread_cache._idle_workers)}:
+        assert time.monotonic() < give_up
+        time.sleep(0.001)
+    assert run(to_thread.run_sync, threading.current_thread) is threads[0]
 
     assert record.events == ["acquire"]
     assert capfd.readouterr() == ("", "")
