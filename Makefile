@@ -7,16 +7,17 @@ PYTHON_IN_VENV = $(VENV)/bin/python
 CONNS ?= 200
 SECS ?= 10
 SIZE ?= 1024
+SHARDS ?= 0
 
 # When one of these changes, the C module or the environment may be out of date.
 BUILD_INPUTS = pyproject.toml setup.py tools/setup.sh \
-	$(wildcard $(addprefix src/uringtrio/_ring/,build.py shim.h shim.c))
+	$(wildcard $(addprefix src/uringtrio/_ring/,build.py shim.h shim.c shared_queue.h shared_queue.c))
 
 .PHONY: help demo test test-trio lint docs bench clean
 .DEFAULT_GOAL = help
 
 help:
-	@echo 'make demo       start an echo server and drive it (CONNS=$(CONNS) SECS=$(SECS) SIZE=$(SIZE))'
+	@echo 'make demo       start an echo server and drive it (CONNS=$(CONNS) SECS=$(SECS) SIZE=$(SIZE) SHARDS=2)'
 	@echo 'make test       the default suite on each driver (ARGS="-k recv -x")'
 	@echo 'make test-trio  Trio'\''s own tests on both (ARGS="-k test_sync.py --driver epoll")'
 	@echo 'make lint       ruff check, ruff format --check, mypy --strict'
@@ -31,7 +32,8 @@ $(VENV)/.installed-%: $(BUILD_INPUTS)
 	@touch $@
 
 demo: $(VENV)/.installed-demo
-	@$(PYTHON_IN_VENV) examples/echo_load.py --connections $(CONNS) --seconds $(SECS) --size $(SIZE)
+	@$(PYTHON_IN_VENV) examples/echo_load.py --connections $(CONNS) --seconds $(SECS) \
+		--size $(SIZE) --shards $(SHARDS)
 
 test: $(VENV)/.installed-test
 	@tools/test.sh $(ARGS)

@@ -1,9 +1,11 @@
 """Drive an echo server with many TCP connections, and check every byte that comes back.
 
     python examples/echo_load.py --connections 200 --seconds 10
+    python examples/echo_load.py --connections 200 --seconds 10 --shards 2
 
 Without `--server HOST:PORT` it starts `echo_server.py` for the time of the measurement, and
-shows the statistics of that server's driver too.
+shows the statistics of that server's driver too. With `--shards` it starts `sharded_echo.py`, and
+shows what each shard does.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from array import array
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 SERVER = Path(__file__).with_name("echo_server.py")
+SHARDED_SERVER = Path(__file__).with_name("sharded_echo.py")
 
 # A request is sent whole before its answer is read, so it has to fit the sockets' buffers.
 SIZE_BYTES_MAX = 64 * 1024
@@ -61,6 +64,10 @@ class Plan:
     seconds: float
 
 
+# What a server, or one of its shards, says of itself.
+Statistics = dict[str, Any]
+
+
 @dataclass(slots=True)
 class Tally:
     """What the clients have seen so far: they write it, the display reads it."""
@@ -69,31 +76,53 @@ class Tally:
     connections: int = 0
     latencies_ns: array[int] = field(default_factory=lambda: array("Q"))
     seconds: float = 0.0  # the whole measurement; 0 until it is over
+    shards: dict[int, Statistics] = field(default_factory=dict)  # the newest of each
 
 
 class LocalServer:
-    """`echo_server.py` as a subprocess."""
+    """`echo_server.py`, or with shards `sharded_echo.py`, as a subprocess."""
 
-    def __init__(self) -> None:
+    def __init__(self, shards: int) -> None:
         # Without -u its first lines would wait in a buffer of a pipe that nobody flushes.
-        command = [sys.executable, "-u", str(SERVER), "--port", "0", "--statistics"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-u", str(SHARDED_SERVER if shards else SERVER)]
+        command += ["--port", "0", "--statistics"] + ["--shards", str(shards)] * bool(shards)
+        # Unbuffered, because `watch` reads from the same pipe.
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
         self.host = "127.0.0.1"
-        self.port = self._read_port()
+        self.port = self._read_port(max(shards, 1))
 
-    def _read_port(self) -> int:
+    def _read_port(self, listeners: int) -> int:
+        """Wait until the server listens, with each of its shards."""
         assert self._process.stdout is not None
+        port = 0
         for line in self._process.stdout:
-            if line.startswith("listening on "):
-                return int(line.split()[-1])
-        raise SystemExit(f"{SERVER.name} did not start (exit status {self._process.wait()})")
+            words = line.decode().split()
+            # "listening on HOST port PORT", or "shard I of N: ('HOST', PORT)".
+            if words[0] in ("listening", "shard"):
+                port = int(words[-1].strip(")"))
+                listeners -= 1
+            if not listeners:
+                return port
+        raise SystemExit(f"the server did not start (exit status {self._process.wait()})")
 
-    def stop(self) -> dict[str, object]:
+    async def watch(self, tally: Tally) -> None:
+        """Take note of what the shards say of themselves."""
+        assert self._process.stdout is not None
+        async with uringtrio.lowlevel.FdStream(os.dup(self._process.stdout.fileno())) as stream:
+            rest = b""
+            async for chunk in stream:
+                *lines, rest = (rest + chunk).split(b"\n")
+                note_all(lines, tally)
+
+    def stop(self, tally: Tally) -> list[Statistics]:
         """Interrupt the server and return the statistics that it prints last."""
         self._process.send_signal(signal.SIGINT)
         output, _ = self._process.communicate(timeout=GRACE_SECONDS)
-        statistics: dict[str, object] = json.loads(output.splitlines()[-1])
-        return statistics
+        lines = output.splitlines()
+        if not tally.shards:
+            return [json.loads(lines[-1])]
+        note_all(lines, tally)
+        return [statistics for _, statistics in sorted(tally.shards.items())]
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +138,14 @@ class LocalServer:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+def note_all(lines: list[bytes], tally: Tally) -> None:
+    """Take note of lines in JSON, but not of the rest of one that was cut."""
+    for line in lines:
+        if line.startswith(b"{"):
+            statistics = json.loads(line)
+            tally.shards[statistics["shard"]] = statistics
 
 
 async def client(index: int, plan: Plan, tally: Tally) -> None:
@@ -146,10 +183,13 @@ async def receive_exactly(stream: uringtrio.SocketStream, size_bytes: int) -> by
     return pieces
 
 
-async def load(plan: Plan, tally: Tally, console: Console) -> None:
-    """Run all clients to their end beside the display."""
+async def load(plan: Plan, tally: Tally, console: Console, server: LocalServer | None) -> None:
+    """Run all clients to their end beside the display; `server` says what its shards do."""
     async with uringtrio.open_nursery() as display:
-        display.start_soon(show_live if console.is_terminal else print_lines, tally, console)
+        show = show_live if console.is_terminal else print_lines
+        display.start_soon(show, plan, tally, console)
+        if server is not None:
+            display.start_soon(server.watch, tally)
         with uringtrio.fail_after(plan.seconds + GRACE_SECONDS):
             async with uringtrio.open_nursery() as clients:
                 for index in range(plan.connections):
@@ -158,7 +198,7 @@ async def load(plan: Plan, tally: Tally, console: Console) -> None:
         display.cancel_scope.cancel()
 
 
-async def show_live(tally: Tally, console: Console) -> None:
+async def show_live(plan: Plan, tally: Tally, console: Console) -> None:
     """Redraw one table in place, on a terminal."""
     with Live(console=console, auto_refresh=False, transient=True) as live:
         seen = 0
@@ -167,18 +207,35 @@ async def show_live(tally: Tally, console: Console) -> None:
             table = Table(title="echo", show_header=False)
             for name, value in progress(tally, seen):
                 table.add_row(name, value)
+            table.add_section()
+            for name, value in shard_rows(plan, tally):
+                table.add_row(name, value)
             live.update(table, refresh=True)
             seen = len(tally.latencies_ns)
 
 
-async def print_lines(tally: Tally, console: Console) -> None:
-    """Print a line now and then, where there is no terminal to redraw."""
+async def print_lines(plan: Plan, tally: Tally, console: Console) -> None:
+    """Print a line now and then, where there is no terminal to redraw, and one for each shard."""
     seen = 0
     while True:
         await uringtrio.sleep(PRINT_SECONDS)
         line = ", ".join(f"{name} {value}" for name, value in progress(tally, seen))
         console.print(line, soft_wrap=True)
+        for name, value in shard_rows(plan, tally):
+            console.print(f"  {name}: {value}", soft_wrap=True)
         seen = len(tally.latencies_ns)
+
+
+def shard_rows(plan: Plan, tally: Tally) -> list[tuple[str, str]]:
+    """Describe what each shard has done so far."""
+    seconds = tally.seconds or time.monotonic() - tally.started
+    rows = []
+    for index, statistics in sorted(tally.shards.items()):
+        rate = statistics["echoed_bytes"] / plan.size_bytes / seconds
+        cpu = statistics["cpu_seconds"] / seconds
+        value = f"{statistics['connections']:,} connections, {rate:,.0f} requests/s, {cpu:.0%} CPU"
+        rows.append((f"shard {index}", value))
+    return rows
 
 
 def progress(tally: Tally, seen: int) -> list[tuple[str, str]]:
@@ -202,33 +259,35 @@ def percentile_us(ordered_ns: list[int], percent: int) -> float:
     return ordered_ns[len(ordered_ns) * percent // 100] / 1000
 
 
-def summary(plan: Plan, tally: Tally, statistics: dict[str, object] | None) -> Table:
-    """Return the closing table; `statistics` are the server's, if it is ours."""
+def summary(plan: Plan, tally: Tally, servers: list[Statistics]) -> Table:
+    """Return the closing table; `servers` are the statistics of ours, one for each shard."""
     ordered_ns = sorted(tally.latencies_ns)
     count = len(ordered_ns)
     table = Table(title="summary", show_header=False)
-    if statistics is not None:
-        table.add_row("driver of the server", str(statistics["driver"]))
-        table.add_row("why this driver", str(statistics["reason"]))
+    if servers:
+        table.add_row("driver of the server", str(servers[0]["driver"]))
+        table.add_row("why this driver", str(servers[0]["reason"]))
     table.add_section()
     table.add_row("connections", f"{plan.connections:,}")
     table.add_row("requests", f"{count:,} of {plan.size_bytes:,} bytes, every byte compared")
     table.add_row("requests/s", f"{count / tally.seconds:,.0f}")
     table.add_row("latency p50", f"{percentile_us(ordered_ns, 50):,.0f} us")
     table.add_row("latency p99", f"{percentile_us(ordered_ns, 99):,.0f} us")
-    if statistics is not None:
-        table.add_section()
-        for name, value in ring_rows(statistics):
-            table.add_row(name, value)
+    table.add_section()
+    for name, value in shard_rows(plan, tally) + ring_rows(servers):
+        table.add_row(name, value)
     return table
 
 
-def ring_rows(statistics: dict[str, object]) -> list[tuple[str, str]]:
-    """Describe what the server's ring did."""
-    if statistics["driver"] != "io_uring":
+def ring_rows(servers: list[Statistics]) -> list[tuple[str, str]]:
+    """Describe what the server's rings did, all together."""
+    if not servers:
+        return []
+    if servers[0]["driver"] != "io_uring":
         return [("ring", "none: this driver has no ring")]
     sqes, cqes, enters, overflows = (
-        int(str(statistics[name])) for name in ("sqes", "cqes", "enters", "overflows")
+        sum(statistics[name] for statistics in servers)
+        for name in ("sqes", "cqes", "enters", "overflows")
     )
     return [
         ("SQEs", f"{sqes:,}"),
@@ -239,13 +298,13 @@ def ring_rows(statistics: dict[str, object]) -> list[tuple[str, str]]:
     ]
 
 
-def measure(plan: Plan, console: Console) -> Tally:
+def measure(plan: Plan, console: Console, server: LocalServer | None = None) -> Tally:
     """Run the load and return what it saw; exit with a message if the echo is not right."""
     tally = Tally()
     # An exit from within `except*` would arrive as a group of exceptions, so it has to wait.
     failure = ""
     try:
-        uringtrio.run(partial(load, plan, tally, console))
+        uringtrio.run(partial(load, plan, tally, console, server))
     except* (EchoError, OSError, uringtrio.BrokenResourceError) as errors:
         failure = f"FAILED: {first_of(errors)}"
     except* uringtrio.TooSlowError:
@@ -270,22 +329,25 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--size", type=int, default=1024, help="bytes in a request")
+    parser.add_argument("--shards", type=int, default=0, help="of the server; 0: no shards at all")
     options = parser.parse_args()
+    if options.shards < 0 or (options.shards and options.server):
+        parser.error("--shards is how many the server that is started here has")
     if options.connections < 1 or not 1 <= options.size <= SIZE_BYTES_MAX:
         parser.error(f"at least 1 connection, and a size of 1 to {SIZE_BYTES_MAX} bytes")
     console = Console()
     rest = (options.connections, options.size, options.seconds)
-    statistics: dict[str, object] | None = None
+    servers: list[Statistics] = []
     if options.server:
         host, _, port = options.server.rpartition(":")
         plan = Plan(host, int(port), *rest)
         tally = measure(plan, console)
     else:
-        with LocalServer() as server:
+        with LocalServer(options.shards) as server:
             plan = Plan(server.host, server.port, *rest)
-            tally = measure(plan, console)
-            statistics = server.stop()
-    console.print(summary(plan, tally, statistics))
+            tally = measure(plan, console, server if options.shards else None)
+            servers = server.stop(tally)
+    console.print(summary(plan, tally, servers))
 
 
 if __name__ == "__main__":

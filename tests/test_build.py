@@ -129,7 +129,8 @@ def test_sdist_holds_everything_that_a_build_needs(checkout):
     with tarfile.open(build(checkout, "build_sdist")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
 
-    ring = {f"src/uringtrio/_ring/{name}" for name in ("build.py", "shim.c", "shim.h", "_shim.pyi")}
+    sources = ("build.py", "shim.c", "shim.h", "shared_queue.c", "shared_queue.h", "_shim.pyi")
+    ring = {f"src/uringtrio/_ring/{name}" for name in sources}
     assert {"setup.py", "pyproject.toml", "LICENSE", "src/uringtrio/py.typed"} | ring <= names
     assert not [name for name in names if name.endswith(".so")]
 

@@ -76,6 +76,16 @@ def test_load_shows_driver_and_figures():
         assert int(rows["enters"].replace(",", "")) > 0
 
 
+def test_load_shows_each_shard():
+    done = run_load("--connections", "20", "--shards", "2")
+
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("│ shard ")]
+    assert [row.split()[2] for row in rows] == ["0", "1"]
+    assert sum(int(row.split()[4]) for row in rows) == 20
+    assert all("requests/s" in row and "% CPU" in row for row in rows)
+
+
 def test_load_takes_a_server_that_runs_already():
     with false_server(lambda data: data) as address:
         done = run_load("--connections", "1", "--server", address)
@@ -87,7 +97,7 @@ def test_load_takes_a_server_that_runs_already():
 
 def test_load_fails_on_a_changed_byte():
     with false_server(lambda data: data[:-1] + bytes([data[-1] ^ 1])) as address:
-        done = run_load("--connections", "1", "--server", address)
+        done = run_load("--connections", "1", "--server", address, "--seconds", "30")
 
     assert done.returncode == 1
     assert done.stderr.startswith("FAILED: connection 0: the answer to request 1 differs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import ctypes
 import itertools
@@ -31,13 +32,35 @@ NAME_BYTES_MAX = 15
 _prctl = getattr(ctypes.PyDLL(None), "prctl", None)
 
 
+class _Pinned(threading.local):
+    """Of each thread: the CPUs that it was pinned to."""
+
+    cpus: frozenset[int] | None = None
+
+
+_pinned = _Pinned()
+
+
+def note_pinned(cpus: frozenset[int]) -> None:
+    """Take note that the calling thread was pinned: so are the threads that it uses from now on."""
+    _pinned.cpus = cpus
+
+
 class _Worker:
-    """One daemon thread that waits for jobs; `_lock` is released once for each job it is given."""
+    """One daemon thread that waits for jobs; `_lock` is released once for each job it is given.
 
-    __slots__ = ("_idle", "_job", "_lock", "_name", "_thread")
+    Attributes:
+        cpus: what the thread was pinned to whose job it does, or did last.
+    """
 
-    def __init__(self, idle: dict[_Worker, None]) -> None:
+    __slots__ = ("_idle", "_job", "_lock", "_move_to", "_name", "_thread", "cpus")
+
+    def __init__(self, idle: dict[_Worker, None], cpus: frozenset[int] | None) -> None:
         self._idle = idle
+        # A thread inherits that of the one that starts it.
+        self.cpus = cpus
+        # CPUs to go to before the next job.
+        self._move_to: set[int] | None = None
         self._job: tuple[Callable[[], object], Deliver[object], str | None] | None = None
         self._lock = threading.Lock()
         self._lock.acquire()
@@ -47,6 +70,16 @@ class _Worker:
     def give(self, fn: Callable[[], object], deliver: Deliver[object], name: str | None) -> None:
         self._job = (fn, deliver, name)
         self._lock.release()
+
+    def move(self, cpus: frozenset[int] | None, usable: set[int]) -> None:
+        """Go to other CPUs for the next job: to `usable`, where the thread that gives it may run.
+
+        Args:
+            cpus: what that thread was pinned to.
+            usable: the same, or, if it was not pinned, all that it may use.
+        """
+        self.cpus = cpus
+        self._move_to = usable
 
     def start(self) -> None:
         # In an empty context: from Python 3.14 on a thread may inherit the context variables of
@@ -59,6 +92,7 @@ class _Worker:
             _prctl(PR_SET_NAME, name.encode("ascii", "replace")[:NAME_BYTES_MAX])
 
     def _work(self) -> None:
+        _pinned.cpus = self.cpus
         self._set_name(self._name)
         while True:
             if self._lock.acquire(timeout=IDLE_SECONDS):
@@ -76,6 +110,12 @@ class _Worker:
         assert self._job is not None
         fn, deliver, name = self._job
         self._job = None
+        if self._move_to is not None:
+            # They may have been taken from this process just now; then it runs where it did.
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, self._move_to)
+            self._move_to = None
+            _pinned.cpus = self.cpus
         if name is not None:
             self._set_name(name)
         result = outcome.capture(fn)
@@ -108,8 +148,8 @@ def start_thread_soon(fn: Callable[[], T], deliver: Deliver[T], name: str | None
     """Run `fn()` in a worker thread, then `deliver(outcome)` in that same thread.
 
     Workers are daemon threads: a process does not wait for them to end. They are used again, and
-    the last to become idle first, so neither function may leave anything behind in the thread.
-    Safe in any thread.
+    the last to become idle first, so neither function may leave anything behind in the thread. They
+    run on the CPUs that the calling thread was pinned to. Safe in any thread.
 
     Args:
         fn: may block as long as it likes; it sees none of the caller's context variables.
@@ -120,9 +160,12 @@ def start_thread_soon(fn: Callable[[], T], deliver: Deliver[T], name: str | None
     Raises:
         RuntimeError: the system refuses another thread.
     """
+    cpus = _pinned.cpus
     try:
         worker, _ = _idle_workers.popitem()
     except KeyError:
-        worker = _Worker(_idle_workers)
+        worker = _Worker(_idle_workers, cpus)
         worker.start()
+    if worker.cpus != cpus:
+        worker.move(cpus, os.sched_getaffinity(0))
     worker.give(fn, deliver, name)  # type: ignore[arg-type]  # T is erased inside

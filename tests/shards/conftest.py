@@ -45,4 +45,4 @@ def kind(request):
 @pytest.fixture
 def run_two(kind):
     """`run_sharded` with two shards of each kind."""
-    return partial(uringtrio.run_sharded, shards=2, kind=kind, grace_seconds=5)
+    return partial(uringtrio.run_sharded, shards=2, kind=kind, grace_seconds=30)

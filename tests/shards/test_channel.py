@@ -1,6 +1,7 @@
 """Shared channels of both kinds: what they promise within one process, to tasks and threads."""
 
 import contextlib
+import enum
 import gc
 import random
 import signal
@@ -21,9 +22,17 @@ from uringtrio import (
     WouldBlock,
     open_shared_channel,
 )
+from uringtrio._shards import shared_buffer
 from uringtrio.testing import assert_checkpoints
 
 SECONDS_MAX = 20
+
+
+@pytest.fixture(params=["thread", "process", "process without C"])
+def kind(request, monkeypatch):
+    if request.param == "process without C":
+        monkeypatch.setattr(shared_buffer, "HAS_QUEUE_IN_C", False)
+    return request.param.split()[0]
 
 
 @pytest.fixture
@@ -208,6 +217,32 @@ def test_many_tasks_wait_and_each_gets_one(open_channel, run):
 
     run(main)
     assert sorted(got) == list(range(50))
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Text(str):
+    __slots__ = ()
+
+
+OBJECTS = [
+    None, True, 0, -1, 1 << 100, 1.5, -0.0, inf, "", "\N{SNOWMAN}", "\ud800", b"", b"\x80\x05K.",
+    b"x" * 20_000, b"x" * 100_000, (), (1, "two", b"three"), [None], {"a": {1}}, Number.ONE,
+    Text("text"), uringtrio.Event,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", OBJECTS, ids=lambda value: repr(value)[:20])
+def test_objects_are_the_same_with_the_same_type(open_channel, value):
+    send, receive = open_channel(1)
+    send.send_nowait(value)
+    got = receive.receive_nowait()
+
+    assert type(got) is type(value)
+    assert got == value
+    assert repr(got) == repr(value)
 
 
 # Threads.

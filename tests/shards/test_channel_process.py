@@ -5,12 +5,20 @@ from math import inf
 import pytest
 
 from uringtrio import ClosedResourceError, ShardError, open_shared_channel, run_sharded
+from uringtrio._shards import shared_buffer
 
 from . import mains
 from .test_run import errors_of
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, inf])
+@pytest.fixture(params=["in C", "without C"])
+def locks(request, monkeypatch):
+    """Open channels between processes with each kind of locks, which are then theirs for good."""
+    if request.param == "without C":
+        monkeypatch.setattr(shared_buffer, "HAS_QUEUE_IN_C", False)
+
+
+@pytest.mark.parametrize("size", [0, 10])
 def test_every_object_arrives_once(kind, size):
     send, receive = open_shared_channel(size, kind=kind)
     results = run_sharded(mains.pass_on, send, receive, 500, shards=4, kind=kind)
@@ -53,6 +61,7 @@ def test_clone_that_was_kept_goes_on(kind):
         assert [kept.receive_nowait() for _ in range(5)] == [(0, n) for n in range(5)]
 
 
+@pytest.mark.usefixtures("locks")
 def test_killed_process_loses_at_most_what_it_had_received(tmp_path):
     count = 4000
     send, receive = open_shared_channel(50, kind="process")
@@ -85,6 +94,7 @@ def test_killed_process_loses_at_most_what_it_had_received(tmp_path):
         (mains.die_with_the_lock, "hello"),
     ],
 )
+@pytest.mark.usefixtures("locks")
 def test_death_of_a_process_is_noticed_by_its_peers(tmp_path, main, got):
     send, receive = open_shared_channel(inf, kind="process")
     if main is mains.outlive_receivers:
@@ -122,12 +132,19 @@ def test_handles_that_are_dropped_close_their_descriptors():
     open_shared_channel(1, kind="process")
 
 
+@pytest.mark.usefixtures("locks")
 @pytest.mark.parametrize(
-    "count", [2000, pytest.param(1_000_000, marks=[pytest.mark.stress], id="stress")]
+    ("size", "shards", "count"),
+    [
+        (10, 4, 300),
+        *(
+            pytest.param(size, 8, 1_000_000, marks=[pytest.mark.stress], id=f"{size}-stress")
+            for size in (0, 10, 1000)
+        ),
+    ],
 )
-@pytest.mark.parametrize("size", [0, 10, 1000])
-def test_cancellation_and_a_death_lose_and_double_nothing(tmp_path, size, count):
-    """Eight shards: every object is received once, whatever is cancelled and whoever is killed."""
+def test_cancellation_and_a_death_lose_and_double_nothing(tmp_path, size, shards, count):
+    """Every object is received once, whatever is cancelled and whoever is killed."""
     send, receive = open_shared_channel(size, kind="process")
     (error,) = errors_of(
         run_sharded,
@@ -136,13 +153,13 @@ def test_cancellation_and_a_death_lose_and_double_nothing(tmp_path, size, count)
         send,
         receive,
         count,
-        shards=8,
+        shards=shards,
         kind="process",
         grace_seconds=inf,
     )
 
-    assert error.index == 7
-    logs = [(tmp_path / f"log{index}").read_text().split() for index in range(1, 8, 2)]
+    assert error.index == shards - 1
+    logs = [(tmp_path / f"log{index}").read_text().split() for index in range(1, shards, 2)]
     got = [int(number) for log in logs for number in log]
-    expected = [index * count + n for index in range(0, 8, 2) for n in range(count)]
+    expected = [index * count + n for index in range(0, shards, 2) for n in range(count)]
     assert sorted(got) == expected

@@ -1,11 +1,13 @@
 """Which CPUs there are, how many shards they take, and who gets which."""
 
 import os
+import queue
 import threading
 
 import pytest
 
 from uringtrio._shards import placement
+from uringtrio._thread_cache import start_thread_soon
 from uringtrio.lowlevel import pin_thread
 
 CPUS = sorted(os.sched_getaffinity(0))
@@ -170,6 +172,30 @@ def test_pin_thread_pins_the_calling_thread():
 
     assert in_thread(pin) == {CPUS[-1]}
     assert sorted(os.sched_getaffinity(0)) == CPUS
+
+
+def usable_by_a_worker():
+    """Return the CPUs of a worker of the thread cache, and of one that this one uses."""
+    results = queue.Queue()
+
+    def look():
+        start_thread_soon(lambda: os.sched_getaffinity(0), results.put)
+        return os.sched_getaffinity(0)
+
+    start_thread_soon(look, results.put)
+    return [results.get(timeout=10).unwrap() for _ in range(2)]
+
+
+def test_workers_run_where_the_thread_that_uses_them_may():
+    """Until now, a worker that a pinned thread had started was pinned for all others."""
+
+    def pin_and_look():
+        pin_thread([CPUS[-1]])
+        return usable_by_a_worker()
+
+    for _ in range(3):
+        assert in_thread(pin_and_look) == [{CPUS[-1]}] * 2
+        assert usable_by_a_worker() == [set(CPUS)] * 2
 
 
 @pytest.mark.parametrize(

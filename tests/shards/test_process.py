@@ -244,7 +244,13 @@ def test_sigterm_cancels_all_shards_and_then_ends_the_program(tmp_path, kind, gr
     assert names(tmp_path, "cleaned") == ["cleaned0", "cleaned1"]
 
 
-@pytest.mark.parametrize("delay", [0, 0.003, 0.01, 0.03, 0.1, 0.15, 0.2])
+@pytest.mark.parametrize(
+    "delay",
+    [
+        0, 0.01, 0.1,
+        *(pytest.param(n / 200, marks=[pytest.mark.stress], id=f"stress-{n}") for n in range(80)),
+    ],
+)  # fmt: skip
 def test_ctrl_c_while_the_shards_start(tmp_path, kind, delay):
     """Whenever it comes, all processes end, and no shard prints a traceback."""
     program = Program(tmp_path, kind, 0)
@@ -294,9 +300,9 @@ def test_call_without_the_main_guard_says_so(tmp_path):
     assert "exited with status 1" in done.stderr
 
 
-def test_function_of_a_program_without_a_file_cannot_be_found():
+def test_function_of_a_program_without_a_file_cannot_be_found(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM), ".", "0", "process"],
+        [sys.executable, "-c", textwrap.dedent(PROGRAM), str(tmp_path), "0", "process"],
         capture_output=True,
         text=True,
         timeout=SECONDS_MAX,

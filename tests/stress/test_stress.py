@@ -63,6 +63,13 @@ def test_random_programs_do_the_same_as_on_trio(driver_name):
     run_script("random_programs.py", driver_name, "--count", "20000", limit_seconds=900)
 
 
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_shared_channels_lose_no_wake(driver_name, kind):
+    run_script(
+        "shared_channel.py", driver_name, "--kind", kind, "--seconds", "60", limit_seconds=200
+    )
+
+
 def test_small_ring_and_many_streams():
     """More streams than the queues hold, so that both are full all the time."""
     report = uringtrio.probe()

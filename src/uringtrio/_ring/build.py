@@ -42,10 +42,12 @@ def liburing_version() -> int:
 
 
 ffibuilder = FFI()
-ffibuilder.cdef(SYSTEM_STRUCTURES + (HERE / "shim.h").read_text())
+ffibuilder.cdef(
+    SYSTEM_STRUCTURES + (HERE / "shim.h").read_text() + (HERE / "shared_queue.h").read_text()
+)
 ffibuilder.set_source(
     "uringtrio._ring._shim",
-    (HERE / "shim.c").read_text(),
+    (HERE / "shim.c").read_text() + (HERE / "shared_queue.c").read_text(),
     include_dirs=[str(HERE)],
     libraries=["uring"],
     define_macros=[("UT_LIBURING", str(liburing_version())), ("_GNU_SOURCE", None)],

@@ -23,7 +23,6 @@ import time
 from math import inf
 from typing import TYPE_CHECKING
 
-from uringtrio._drivers.wakeup import Wakeup
 from uringtrio._errors import (
     BrokenResourceError,
     ClosedResourceError,
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 
 # Bytes that one look takes out of a pipe: more than there are, but after many deaths.
 _DRAIN_BYTES = 4096
-# Without a wait, senders look this seldom whether the receivers have died; it takes 0.5 us.
+# Without a wait, senders look this seldom whether the receivers have died.
 _LOOK_EVERY = 64
 
 
@@ -69,7 +68,6 @@ class End:
 
     # The words of the header that are about this direction, and what to signal to the other one.
     OPEN: int
-    LEFT: int
     WAITING: int
     SIGNALLED: int
     OTHERS_WAITING: int
@@ -101,38 +99,37 @@ class End:
 
     def descriptors(self) -> list[int]:
         """Return what another process needs for this direction; they stay this one's."""
-        return [*self.buffer.fds, self.waits_on, self._wakes]
+        return [self.buffer.fd, self.waits_on, self._wakes]
 
     def open(self) -> None:
         """Take note of a new handle."""
-        with self.buffer.whole as buffer:
+        with self.buffer as buffer:
             self._users += 1
             buffer.words[self.OPEN] += 1
 
     def leave(self) -> None:
         """Take note of a handle that is closed."""
-        with self.buffer.whole as buffer:
-            buffer.words[self.OPEN] = max(buffer.words[self.OPEN] - 1, 0)
-            buffer.words[self.LEFT] = 1
-        self.release()
+        self._count_down(self.OPEN)
 
     def begin_wait(self) -> None:
-        """Take note of a wait. The whole buffer is locked, and what is waited for is not there."""
+        """Take note of a wait. The buffer is locked, and what is waited for is not there."""
         self._users += 1
         self.buffer.words[self.WAITING] += 1
         self.drain()
 
     def end_wait(self) -> None:
-        """Take note of the end of a wait. The whole buffer is locked; `release` it afterwards."""
-        words = self.buffer.words
-        words[self.WAITING] = max(words[self.WAITING] - 1, 0)
+        """Take note of the end of a wait."""
+        self._count_down(self.WAITING)
 
-    def release(self) -> None:
-        """Give up what `open` or `begin_wait` has taken: the last one closes the descriptors."""
-        with self.buffer.whole:
+    def _count_down(self, word: int) -> None:
+        """Take note of the end of something; that of the last thing closes the descriptors."""
+        with self.buffer as buffer:
+            # Not below what it would be had nobody died.
+            buffer.words[word] = max(buffer.words[word] - 1, 0)
             self._users -= 1
             is_last = self._users == 0
-            self.buffer.is_retired = is_last
+            if is_last:
+                buffer.retire()
         if is_last:
             self._close()
 
@@ -146,7 +143,7 @@ class End:
             words[self.OTHERS_SIGNALLED] = 1
 
     def drain(self) -> None:
-        """Forget the wakes so far: there is nothing to do. The whole buffer is locked."""
+        """Forget the wakes so far: there is nothing to do. The buffer is locked."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.waits_on, _DRAIN_BYTES)
         self.buffer.words[self.SIGNALLED] = 0
@@ -156,7 +153,7 @@ class End:
         return any(events & select.POLLHUP for _, events in self._poll.poll(0))
 
     def statistics(self) -> SharedChannelStatistics:
-        with self.buffer.whole as buffer:
+        with self.buffer as buffer:
             words = buffer.words
             limit = words[shared.LIMIT]
             return SharedChannelStatistics(
@@ -174,19 +171,23 @@ class SendEnd(End):
 
     __slots__ = ()
 
-    OPEN, LEFT = shared.SENDERS_OPEN, shared.SENDERS_LEFT
+    OPEN = shared.SENDERS_OPEN
     WAITING, SIGNALLED = shared.SENDERS_WAITING, shared.ROOM_SIGNALLED
     OTHERS_WAITING, OTHERS_SIGNALLED = shared.RECEIVERS_WAITING, shared.ITEMS_SIGNALLED
 
     def put(self, data: bytes) -> bool:
-        """Append an object if there is room. The buffer is locked, whole if it must grow."""
+        """Append an object if there is room, which `buffer.put` did not find."""
+        with self.buffer:
+            return self.put_locked(data)
+
+    def put_locked(self, data: bytes) -> bool:
+        """The same; the buffer is locked."""
         buffer, words = self.buffer, self.buffer.words
         number = words[shared.TAIL] >> shared.PLACE_BITS
         # Without a buffer, there is room for what those who wait are about to take.
-        limit = words[shared.LIMIT] or words[shared.RECEIVERS_WAITING]
-        is_full = buffer.count() >= limit
+        is_full = buffer.count() >= (words[shared.LIMIT] or words[shared.RECEIVERS_WAITING])
         if (
-            words[shared.RECEIVERS_LEFT] or is_full or number % _LOOK_EVERY == 0
+            words[shared.RECEIVERS_OPEN] == 0 or is_full or number % _LOOK_EVERY == 0
         ) and self.others_are_gone():
             raise BrokenResourceError("all receive handles of this shared channel are closed")
         if is_full:
@@ -202,19 +203,22 @@ class ReceiveEnd(End):
 
     __slots__ = ()
 
-    OPEN, LEFT = shared.RECEIVERS_OPEN, shared.RECEIVERS_LEFT
+    OPEN = shared.RECEIVERS_OPEN
     WAITING, SIGNALLED = shared.RECEIVERS_WAITING, shared.ITEMS_SIGNALLED
     OTHERS_WAITING, OTHERS_SIGNALLED = shared.SENDERS_WAITING, shared.ROOM_SIGNALLED
 
     def take(self) -> bytes | None:
-        """Return the first object, or None. The buffer is locked."""
+        """Return the first object, or None; `buffer.take` has returned None."""
+        with self.buffer:
+            return self.take_locked()
+
+    def take_locked(self) -> bytes | None:
+        """The same; the buffer is locked."""
         buffer, words = self.buffer, self.buffer.words
         if words[shared.HEAD] == words[shared.TAIL]:
-            if not self.others_are_gone():
-                return None
-            # The last sender may have sent in between.
-            if words[shared.HEAD] == words[shared.TAIL]:
+            if self.others_are_gone():
                 raise EndOfChannel
+            return None
         self.wake_others()
         return buffer.pop()
 
@@ -234,7 +238,7 @@ class Waits:
         # Changed once, under the lock.
         self.is_closed = False
         self._lock = threading.Lock()
-        # Changed while the whole buffer is locked.
+        # Changed, and called, under the lock.
         self._wakes: list[Callable[[], object]] = []
 
     def check_open(self) -> None:
@@ -247,14 +251,21 @@ class Waits:
             if self.is_closed:
                 return
             self.is_closed = True
-        with end.buffer.whole:
-            wakes = list(self._wakes)
-        for wake in wakes:
-            wake()
+            for wake in self._wakes:
+                wake()
         end.leave()
 
+    def _add(self, wake: Callable[[], object]) -> None:
+        with self._lock:
+            self.check_open()
+            self._wakes.append(wake)
+
+    def _remove(self, wake: Callable[[], object]) -> None:
+        with self._lock:
+            self._wakes.remove(wake)
+
     async def repeat(self, attempt: Callable[[], bool], end: End) -> None:
-        """Call `attempt`, with the whole buffer locked, until it has succeeded or raises."""
+        """Call `attempt`, with the buffer locked, until it has succeeded or raises."""
         task = get_task("a shared channel")
         try:
             gate = end.gate.get()
@@ -263,20 +274,17 @@ class Waits:
             end.gate.set(gate)
         with CancelScope() as scope:
             wake = functools.partial(_cancel, task._runner.token, scope)
-            with end.buffer.whole:
-                self.check_open()
-                self._wakes.append(wake)
+            self._add(wake)
             try:
                 async with gate:
                     await self._repeat_first(attempt, end)
             finally:
-                with end.buffer.whole:
-                    self._wakes.remove(wake)
+                self._remove(wake)
         if scope.cancelled_caught:
             raise ClosedResourceError
 
     async def _repeat_first(self, attempt: Callable[[], bool], end: End) -> None:
-        with end.buffer.whole:
+        with end.buffer:
             self.check_open()
             if attempt():
                 return
@@ -284,14 +292,12 @@ class Waits:
         try:
             while True:
                 await Poll(end.waits_on, POLLIN)
-                with end.buffer.whole:
+                with end.buffer:
                     if attempt():
                         return
                     end.drain()
         finally:
-            with end.buffer.whole:
-                end.end_wait()
-            end.release()
+            end.end_wait()
 
     def repeat_sync(self, attempt: Callable[[], bool], end: End, timeout: float) -> None:
         """The same in a thread without a run.
@@ -300,21 +306,34 @@ class Waits:
             TooSlowError: the time is over.
         """
         deadline = time.monotonic() + timeout
-        with end.buffer.whole:
-            self.check_open()
+        # For `close`, which finds it open because it calls `wake` under the lock.
+        reader, writer = os.pipe()
+        wake = functools.partial(os.write, writer, b"\0")
+        try:
+            self._add(wake)
+            try:
+                self._repeat_until(deadline, attempt, end, reader)
+            finally:
+                self._remove(wake)
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+    def _repeat_until(
+        self, deadline: float, attempt: Callable[[], bool], end: End, closing: int
+    ) -> None:
+        with end.buffer:
             if attempt():
                 return
             end.begin_wait()
-            wakeup = Wakeup()
-            self._wakes.append(wakeup.wake)
         poll = select.poll()
         poll.register(end.waits_on, select.POLLIN)
-        poll.register(wakeup.reader, select.POLLIN)
+        poll.register(closing, select.POLLIN)
         try:
             while True:
                 seconds = deadline - time.monotonic()
                 poll.poll(None if seconds == inf else max(seconds, 0) * 1000)
-                with end.buffer.whole:
+                with end.buffer:
                     self.check_open()
                     if attempt():
                         return
@@ -322,11 +341,7 @@ class Waits:
                 if seconds <= 0:
                     raise TooSlowError
         finally:
-            with end.buffer.whole:
-                end.end_wait()
-                self._wakes.remove(wakeup.wake)
-            wakeup.close()
-            end.release()
+            end.end_wait()
 
 
 def _cancel(token: TrioToken, scope: CancelScope) -> None:

@@ -98,18 +98,53 @@ class _TaskWaiter(_Waiter):
 class _ThreadWaiter(_Waiter):
     """A thread without a run in line."""
 
-    __slots__ = ("event",)
+    __slots__ = ("_unserved",)
 
     def __init__(self, handle: object, value: Any) -> None:
         super().__init__(handle, value)
-        self.event = threading.Event()
+        # Given up once it is served. An Event takes as long to make as all the rest.
+        self._unserved = threading.Lock()
+        self._unserved.acquire()
 
     def wake(self) -> bool:
-        self.event.set()
+        self._unserved.release()
         return True
 
+    def wait(self, timeout: float) -> None:
+        """Wait until it is served, or the time is over."""
+        self._unserved.acquire(timeout=min(max(timeout, 0), threading.TIMEOUT_MAX))
 
-Line = OrderedDict[_Waiter, None]
+
+class _Side:
+    """The senders, or the receivers.
+
+    Attributes:
+        line: those who wait.
+        open: how many handles there are.
+        ending: what the other side gets when there are none left.
+    """
+
+    __slots__ = ("ending", "line", "open")
+
+    def __init__(self, ending: type[Exception]) -> None:
+        self.line: OrderedDict[_Waiter, None] = OrderedDict()
+        self.open = 0
+        self.ending = ending
+
+    def fail(self, handle: object, error: type[Exception]) -> None:
+        """Serve those who wait through `handle`, or, if that is None, everybody, with an error."""
+        for waiter in [w for w in self.line if handle is None or w.handle is handle]:
+            del self.line[waiter]
+            waiter.error = error()
+            waiter.value = None
+            waiter.wake()
+
+    def leave(self, handle: object, others: _Side) -> None:
+        """Take note of the end of a handle."""
+        self.fail(handle, ClosedResourceError)
+        self.open -= 1
+        if self.open == 0:
+            others.fail(None, self.ending)
 
 
 class _State:
@@ -119,34 +154,30 @@ class _State:
     waiters wait to send only while the buffer is full.
     """
 
-    __slots__ = (
-        "buffer", "lock", "max_buffer_size", "open_receive", "open_send", "receivers", "senders",
-    )  # fmt: skip
+    __slots__ = ("buffer", "lock", "max_buffer_size", "receivers", "senders")
 
     def __init__(self, max_buffer_size: float) -> None:
         self.max_buffer_size = max_buffer_size
         self.lock = threading.Lock()
         self.buffer: collections.deque[Any] = collections.deque()
-        self.open_send = 0
-        self.open_receive = 0
-        self.receivers: Line = OrderedDict()
-        self.senders: Line = OrderedDict()
+        self.senders = _Side(EndOfChannel)
+        self.receivers = _Side(BrokenResourceError)
 
     def statistics(self) -> SharedChannelStatistics:
         with self.lock:
             return SharedChannelStatistics(
                 current_buffer_used=len(self.buffer),
                 max_buffer_size=self.max_buffer_size,
-                open_send_channels=self.open_send,
-                open_receive_channels=self.open_receive,
-                tasks_waiting_send=len(self.senders),
-                tasks_waiting_receive=len(self.receivers),
+                open_send_channels=self.senders.open,
+                open_receive_channels=self.receivers.open,
+                tasks_waiting_send=len(self.senders.line),
+                tasks_waiting_receive=len(self.receivers.line),
             )
 
     def put(self, value: Any) -> bool:
         """Hand `value` to a receiver or the buffer; False if there is no room."""
-        while self.receivers:
-            waiter, _ = self.receivers.popitem(last=False)
+        while self.receivers.line:
+            waiter, _ = self.receivers.line.popitem(last=False)
             waiter.value = value
             if waiter.wake():
                 return True
@@ -157,39 +188,31 @@ class _State:
 
     def take(self) -> Any:
         """Return the oldest object; raise WouldBlock or EndOfChannel if there is none."""
-        if self.senders:
+        if self.senders.line:
             # Its object is the newest; the oldest is in the buffer, unless that has no room.
-            waiter, _ = self.senders.popitem(last=False)
+            waiter, _ = self.senders.line.popitem(last=False)
             self.buffer.append(waiter.value)
             waiter.value = None
             waiter.wake()
         if self.buffer:
             return self.buffer.popleft()
-        if self.open_send == 0:
+        if self.senders.open == 0:
             raise EndOfChannel
         raise WouldBlock
 
     def put_back(self, value: Any) -> None:
         """Take back what was handed to a receiver that could not take it."""
-        if not self.receivers or not self.put(value):
+        if not self.receivers.line or not self.put(value):
             self.buffer.appendleft(value)
 
-    def fail(self, line: Line, handle: object, error: type[Exception]) -> None:
-        """Serve those who wait through `handle`, or, if that is None, everybody, with an error."""
-        for waiter in [w for w in line if handle is None or w.handle is handle]:
-            del line[waiter]
-            waiter.error = error()
-            waiter.value = None
-            waiter.wake()
 
-
-async def _wait_in(line: Line, waiter: _TaskWaiter, lock: threading.Lock) -> Any:
+async def _wait_in(side: _Side, waiter: _TaskWaiter, lock: threading.Lock) -> Any:
     """Wait until the waiter, which is in line, is served."""
 
     def abort(_raise_cancel: RaiseCancelT) -> Abort:
         with lock:
-            if waiter in line:
-                del line[waiter]
+            if waiter in side.line:
+                del side.line[waiter]
                 return Abort.SUCCEEDED
         # It was served in the meantime, and is about to be woken.
         return Abort.FAILED
@@ -206,13 +229,13 @@ class ThreadSendChannel(SharedSendChannel[T_contra]):
         self._state = state
         self._is_closed = False
         with state.lock:
-            state.open_send += 1
+            state.senders.open += 1
 
     def _put(self, value: T_contra) -> bool:
         """Send if there is room, with the lock held."""
         if self._is_closed:
             raise ClosedResourceError
-        if self._state.open_receive == 0:
+        if self._state.receivers.open == 0:
             raise BrokenResourceError
         return self._state.put(value)
 
@@ -230,7 +253,7 @@ class ThreadSendChannel(SharedSendChannel[T_contra]):
         with state.lock:
             if not self._put(value):
                 waiter = _TaskWaiter(self, value, task)
-                state.senders[waiter] = None
+                state.senders.line[waiter] = None
         if waiter is None:
             await CHECKED_CHECKPOINT
         else:
@@ -243,13 +266,13 @@ class ThreadSendChannel(SharedSendChannel[T_contra]):
                 return
             check_may_block("SharedSendChannel.send_sync()", "send(value)")
             waiter = _ThreadWaiter(self, value)
-            state.senders[waiter] = None
+            state.senders.line[waiter] = None
         try:
-            waiter.event.wait(None if timeout == inf else timeout)
+            waiter.wait(timeout)
         finally:
             with state.lock:
-                was_served = waiter not in state.senders
-                state.senders.pop(waiter, None)
+                was_served = waiter not in state.senders.line
+                state.senders.line.pop(waiter, None)
         if not was_served:
             raise TooSlowError
         waiter.result()
@@ -265,10 +288,7 @@ class ThreadSendChannel(SharedSendChannel[T_contra]):
             if self._is_closed:
                 return
             self._is_closed = True
-            state.fail(state.senders, self, ClosedResourceError)
-            state.open_send -= 1
-            if state.open_send == 0:
-                state.fail(state.receivers, None, EndOfChannel)
+            state.senders.leave(self, state.receivers)
 
     def statistics(self) -> SharedChannelStatistics:
         return self._state.statistics()
@@ -283,7 +303,7 @@ class ThreadReceiveChannel(SharedReceiveChannel[T_co]):
         self._state = state
         self._is_closed = False
         with state.lock:
-            state.open_receive += 1
+            state.receivers.open += 1
 
     def _take(self) -> T_co:
         """Receive what there is, with the lock held."""
@@ -307,7 +327,7 @@ class ThreadReceiveChannel(SharedReceiveChannel[T_co]):
                 value = self._take()
             except WouldBlock:
                 waiter = _TaskWaiter(self, None, task)
-                state.receivers[waiter] = None
+                state.receivers.line[waiter] = None
         if waiter is None:
             await CHECKED_CHECKPOINT
         else:
@@ -322,20 +342,20 @@ class ThreadReceiveChannel(SharedReceiveChannel[T_co]):
             except WouldBlock:
                 check_may_block("SharedReceiveChannel.receive_sync()", "receive()")
             waiter = _ThreadWaiter(self, None)
-            state.receivers[waiter] = None
+            state.receivers.line[waiter] = None
         try:
-            waiter.event.wait(None if timeout == inf else timeout)
+            waiter.wait(timeout)
         except BaseException:
             # KeyboardInterrupt, that is: what it was served meanwhile is for somebody else.
             with state.lock:
-                if waiter in state.receivers:
-                    del state.receivers[waiter]
+                if waiter in state.receivers.line:
+                    del state.receivers.line[waiter]
                 elif waiter.error is None:
                     state.put_back(waiter.value)
             raise
         with state.lock:
-            if waiter in state.receivers:
-                del state.receivers[waiter]
+            if waiter in state.receivers.line:
+                del state.receivers.line[waiter]
                 raise TooSlowError
         return waiter.result()  # type: ignore[no-any-return]  # as above
 
@@ -350,10 +370,8 @@ class ThreadReceiveChannel(SharedReceiveChannel[T_co]):
             if self._is_closed:
                 return
             self._is_closed = True
-            state.fail(state.receivers, self, ClosedResourceError)
-            state.open_receive -= 1
-            if state.open_receive == 0:
-                state.fail(state.senders, None, BrokenResourceError)
+            state.receivers.leave(self, state.senders)
+            if state.receivers.open == 0:
                 state.buffer.clear()
 
     def statistics(self) -> SharedChannelStatistics:

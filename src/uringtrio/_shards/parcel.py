@@ -202,17 +202,39 @@ def put_aside_in(thing: Any) -> list[Portable]:
 
 
 def copy_for_shard(thing: Any) -> Any:
-    """Return the same with each socket and channel copied, also in lists and tuples."""
+    """Return the same with each socket and channel copied, also in lists and tuples.
+
+    Raises:
+        OSError: there is no descriptor left.
+        ClosedResourceError: a channel in it is closed.
+        RuntimeError: a socket in it has received what nobody has asked for yet.
+
+    Then nothing was copied.
+    """
+    copies: list[Portable] = []
+    try:
+        return _copy_into(copies, thing)
+    except BaseException:
+        close_all(copies)
+        raise
+
+
+def _copy_into(copies: list[Portable], thing: Any) -> Any:
     if is_portable(thing):
-        return _copy(thing)
+        copies.append(_copy(thing))
+        return copies[-1]
     if type(thing) in (list, tuple):
-        return type(thing)(copy_for_shard(item) for item in thing)
+        return type(thing)(_copy_into(copies, item) for item in thing)
     return thing
 
 
 def _copy(thing: Portable) -> Portable:
     if isinstance(thing, (SharedSendChannel, SharedReceiveChannel)):
         return thing.clone()
+    sock = thing.socket if isinstance(thing, (SocketStream, SocketListener)) else thing
+    if isinstance(sock, Socket):
+        # A copy finds only what is still in the kernel.
+        end_without_loss(sock)
     if isinstance(thing, (SocketStream, SocketListener)):
         return type(thing)(thing.socket.dup())
     return thing.dup()

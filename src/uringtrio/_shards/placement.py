@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from uringtrio._thread_cache import note_pinned
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -185,8 +187,8 @@ def _as_cpu_set(cpus: Iterable[int], name: str) -> frozenset[int]:
 def pin_thread(cpus: Iterable[int]) -> None:
     """Let the calling thread run on these CPUs only.
 
-    Threads and processes that it starts from then on inherit that; others of this process go where
-    they did.
+    Threads and processes that it starts from then on inherit that, also those of
+    `to_thread.run_sync`; others of this process go where they did.
 
     Args:
         cpus: at least one CPU number; `os.sched_getaffinity(0)` says which are usable.
@@ -211,3 +213,4 @@ def pin_thread(cpus: Iterable[int]) -> None:
             errno.EINVAL,
             f"cannot pin this thread to CPUs {sorted(wanted)}: usable are {usable_cpus()}",
         ) from exc
+    note_pinned(wanted)

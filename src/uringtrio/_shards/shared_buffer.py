@@ -3,16 +3,16 @@
 Facts. A process may be killed between any two instructions, and then nobody runs its `finally`.
 A lock that stays locked, or a queue that is half changed, would stop all the others.
 
-Choice. The locks are flock(2), which the kernel gives up for the dead; that takes 0.3 us for both
-ways, and each process has its own open files, since a lock belongs to that. There are two: senders
-hold the first, receivers the second, so that they do not wait for each other, and who does more
-than to append or to take, for example to wait, holds both. Each side then reads a word that the
-other one writes. On processors that keep the order of stores, what stands before the word is there
-when the word is; on all others everybody holds both locks.
+Choice. The queue changes by one store of one word: `TAIL` makes what was written before it part of
+the queue, and `HEAD` lets go of what was copied out. Whatever else is in the header may be wrong
+after a death and then only costs time: a count of waiters that is too high makes for needless
+wakes. The locks are given up for the dead. There are two ways:
 
-The queue changes by one store of one word: `TAIL` makes what was written before it part of the
-queue, and `HEAD` lets go of what was copied out. Whatever else is in the header may be wrong after
-a death and then only costs time: a count of waiters that is too high makes for needless wakes.
+* in C, `SharedQueue` appends and takes as long as there is nothing else to do. The senders have a
+  lock, and the receivers another one; who does more, for example waits, holds both. They are robust
+  mutexes in the header, and cost less than calling them does;
+* where the C module was not built, there is one lock, flock(2) of the file, and everybody holds it
+  for all that is done. Each process has its own open file, since the lock belongs to that.
 
 A word of `HEAD` or `TAIL` has two parts, so that both change in that one store: the number of the
 object, modulo 2**28, above its place in bytes, modulo 2**36. So a queue holds up to 2**28 - 1
@@ -27,29 +27,37 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import platform
+import sys
 import threading
 from typing import TYPE_CHECKING, Self
 
 from uringtrio._errors import ClosedResourceError
 
+try:
+    from uringtrio._ring.shared_queue import SharedLocks, SharedQueue, init_locks
+except ImportError:
+    HAS_QUEUE_IN_C = False
+else:
+    HAS_QUEUE_IN_C = True
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
-# The words of the header, 8 bytes each.
-HEAD = 0
-TAIL = 1
-GENERATION = 2
+# The words of the header, 8 bytes each; `_ring/shared_queue.h` has the same, and its locks behind.
+GENERATION = 0
 # Pairs of offset and capacity in bytes, for even and for odd generations.
-AREAS = 3
+AREAS = 1
 # How many objects at most; the number of objects that there can be stands for no limit.
-LIMIT = 7
-# Tasks and threads that wait, and whether there is something in the pipe that wakes them.
-RECEIVERS_WAITING, SENDERS_WAITING = 8, 9
-ITEMS_SIGNALLED, ROOM_SIGNALLED = 10, 11
-# Open handles, and whether any of the kind was ever closed.
-SENDERS_OPEN, RECEIVERS_OPEN = 12, 13
-SENDERS_LEFT, RECEIVERS_LEFT = 14, 15
+LIMIT = 5
+# Whether it is used in C, and its locks are those in the header.
+IS_IN_C = 6
+# Of the queue, and whether there is something in the pipe that wakes those who wait.
+TAIL, ITEMS_SIGNALLED = 8, 9
+HEAD, ROOM_SIGNALLED = 16, 17
+# Tasks and threads that wait, and open handles.
+RECEIVERS_WAITING, SENDERS_WAITING = 24, 25
+SENDERS_OPEN, RECEIVERS_OPEN = 26, 27
 
 HEADER_BYTES = 4096
 FIRST_CAPACITY_BYTES = 1 << 16
@@ -61,87 +69,103 @@ PLACE_BITS = 36
 PLACE_MASK = (1 << PLACE_BITS) - 1
 WORD_MASK = (1 << 64) - 1
 COUNT_MAX = (1 << 28) - 1
-# Attempts to take a lock before sleeping until it is free.
-SPINS = 100
-
-# Whether stores become visible in their order.
-KEEPS_ORDER = platform.machine() in {"x86_64", "AMD64", "i686", "i386"}
-
 # So that places, modulo 2**36, still tell an empty queue from a full one.
 CAPACITY_BYTES_MAX = 1 << (PLACE_BITS - 1)
+# Attempts to lock the file before sleeping until it is free.
+SPINS = 100
 
 
 class SharedBuffer:
-    """The queue, as one process sees it, and as one of its two sides.
+    """The queue, as one process sees it.
 
-    `with buffer` is for appending as a sender, and for taking as a receiver; `with buffer.whole`
-    is for all else. The methods are called inside of one of them.
+    `with buffer` locks it; the methods are called inside of that.
 
     Args:
-        fds: the memory file, whose lock is the senders', and a file whose lock is the receivers'.
-            This becomes their owner; others may have copies.
-        is_sender: which side this is.
+        fd: the memory file. This becomes its owner; others may have copies.
 
     Raises:
         OSError: there is no descriptor left (EMFILE, ENFILE).
+        RuntimeError: the queue is used in C, and this process cannot do that.
 
     Attributes:
-        fds: the files.
+        fd: the file.
         words: the header.
-        whole: holds both locks.
-        is_retired: set by the last user, who is about to close the buffer.
+        put: called with an object and its size, without the lock: appends the object and returns 1,
+            or does nothing and returns 0.
+        take: removes the first object and returns it, likewise, or does nothing and returns None.
     """
 
-    __slots__ = ("_area", "_capacity", "_generation", "_lock", "_map", "_mine", "_view", "fds",
-                 "is_retired", "whole", "words")  # fmt: skip
+    __slots__ = ("_area", "_capacity", "_generation", "_header", "_is_retired", "_lock", "_locks",
+                 "_map", "_queue", "_view", "fd", "put", "take", "words")  # fmt: skip
 
-    def __init__(self, fds: tuple[int, int], *, is_sender: bool) -> None:
-        # Copies of descriptors would share their locks with the originals.
-        self.fds = (_reopen(fds[0]), _reopen(fds[1]))
-        self._mine = self.fds[not is_sender]
-        # The threads of this process share the files, and so the locks.
+    def __init__(self, fd: int) -> None:
+        # A copy of a descriptor would share its lock with the original.
+        self.fd = _reopen(fd)
+        self._header = mmap.mmap(self.fd, HEADER_BYTES)
+        self.words = memoryview(self._header).cast("Q")
+        # The threads of this process share the other locks.
         self._lock = threading.Lock()
-        self.whole = _Whole(self)
-        self.is_retired = False
-        self._map: mmap.mmap | None = None
+        self._is_retired = False
+        is_in_c = self.words[IS_IN_C]
+        if is_in_c and not HAS_QUEUE_IN_C:
+            raise RuntimeError(
+                "this shared channel comes from a process that has uringtrio's C module, and this "
+                "one has not: install the same build for both"
+            )
+        self._locks = SharedLocks(self._header) if is_in_c else _FileLock(self.fd)
+        self._queue: SharedQueue | None = None
+        self.put: Callable[[bytes, int], int] = _put_nothing
+        self.take: Callable[[], bytes | None] = _take_nothing
         self._remap()
 
     def _remap(self) -> None:
         """Map the file as long as it is now."""
-        self._unmap()
-        self._map = mmap.mmap(self.fds[0], 0)
-        self._view = memoryview(self._map)
-        self.words = self._view[:HEADER_BYTES].cast("Q")
-        self._generation = self.words[GENERATION]
-        area = AREAS + 2 * (self._generation & 1)
-        self._area, self._capacity = self.words[area], self.words[area + 1]
+        generation = self.words[GENERATION]
+        area = AREAS + 2 * (generation & 1)
+        self._map_area(generation, self.words[area], self.words[area + 1])
 
-    def _unmap(self) -> None:
-        if self._map is not None:
-            self.words.release()
-            self._view.release()
-            self._map.close()
-            self._map = None
+    def _map_area(self, generation: int, start: int, capacity: int) -> None:
+        # What was mapped before goes when the last thread has done with it.
+        self._map = mmap.mmap(self.fd, 0)
+        self._view = memoryview(self._map)
+        self._area, self._capacity = start, capacity
+        self._generation = generation
+        if self.words[IS_IN_C]:
+            self._queue = SharedQueue(self._header, self._map, generation)
+            self.put, self.take = self._queue.put, self._queue.take
+
+    def retire(self) -> None:
+        """Let nobody use it any more. It is locked, and its last user is about to close it."""
+        self._is_retired = True
+        if self._queue is not None:
+            self._queue.retire()
 
     def close(self) -> None:
-        """Let go of the memory; the files are gone when the last process has."""
-        self._unmap()
-        for fd in self.fds:
-            os.close(fd)
+        """Let go of the memory; the file is gone when the last process has."""
+        self._queue, self.put, self.take = None, _put_nothing, _take_nothing
+        del self._locks, self._view, self._map, self.words, self._header
+        os.close(self.fd)
 
     def __enter__(self) -> Self:
-        if not KEEPS_ORDER:
-            self.enter_whole()
-            return self
-        self._lock_in_process()
+        self._lock.acquire()
         try:
-            _lock_file(self._mine)
+            self._enter_locked()
         except BaseException:
             self._lock.release()
             raise
-        if self.words[GENERATION] != self._generation:
-            self._remap()
         return self
+
+    def _enter_locked(self) -> None:
+        if self._is_retired:
+            # Another thread has closed the last handle just now.
+            raise ClosedResourceError
+        self._locks.lock()
+        if self.words[GENERATION] != self._generation:
+            try:
+                self._remap()
+            except BaseException:
+                self._locks.unlock()
+                raise
 
     def __exit__(
         self,
@@ -149,42 +173,8 @@ class SharedBuffer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not KEEPS_ORDER:
-            self.leave_whole()
-            return
-        fcntl.flock(self._mine, fcntl.LOCK_UN)
+        self._locks.unlock()
         self._lock.release()
-
-    def _lock_in_process(self) -> None:
-        self._lock.acquire()
-        if self.is_retired:
-            # Another thread has closed the last handle just now.
-            self._lock.release()
-            raise ClosedResourceError
-
-    def enter_whole(self) -> None:
-        """Take both locks; for `whole`."""
-        self._lock_in_process()
-        try:
-            # Always in this order.
-            for fd in self.fds:
-                _lock_file(fd)
-        except BaseException:
-            self.leave_whole()
-            raise
-        if self.words[GENERATION] != self._generation:
-            self._remap()
-
-    def leave_whole(self) -> None:
-        """Give up both locks, or as many as are held; for `whole`."""
-        for fd in self.fds:
-            fcntl.flock(fd, fcntl.LOCK_UN)
-        self._lock.release()
-
-    def fits(self, data: bytes) -> bool:
-        """Say whether `append` needs no more memory; if not, it is for those who hold `whole`."""
-        used = (self.words[TAIL] - self.words[HEAD]) & PLACE_MASK
-        return used + PREFIX_BYTES + len(data) <= self._capacity
 
     def count(self) -> int:
         """Return how many objects there are."""
@@ -201,10 +191,11 @@ class SharedBuffer:
         if size > OBJECT_BYTES_MAX:
             raise ValueError(f"an object of {size} bytes is too big for a shared channel")
         tail = self.words[TAIL]
-        if not self.fits(data):
-            self._grow(((tail - self.words[HEAD]) & PLACE_MASK) + PREFIX_BYTES + size)
+        used = (tail - self.words[HEAD]) & PLACE_MASK
+        if used + PREFIX_BYTES + size > self._capacity:
+            self._grow(used + PREFIX_BYTES + size)
         place = tail & PLACE_MASK
-        self._write(place, size.to_bytes(PREFIX_BYTES, "little") + data)
+        self._write(place, size.to_bytes(PREFIX_BYTES, sys.byteorder) + data)
         place = (place + PREFIX_BYTES + size) & PLACE_MASK
         number = (tail >> PLACE_BITS) + 1
         self.words[TAIL] = (number << PLACE_BITS | place) & WORD_MASK
@@ -213,7 +204,7 @@ class SharedBuffer:
         """Remove the first object, of which there must be one, and return it."""
         head = self.words[HEAD]
         place = head & PLACE_MASK
-        size = int.from_bytes(self._read(place, PREFIX_BYTES), "little")
+        size = int.from_bytes(self._read(place, PREFIX_BYTES), sys.byteorder)
         data = self._read(place + PREFIX_BYTES, size)
         place = (place + PREFIX_BYTES + size) & PLACE_MASK
         number = (head >> PLACE_BITS) + 1
@@ -250,40 +241,43 @@ class SharedBuffer:
         # Whatever others have added behind the area in use, as they died before they could use it.
         start = self._area + self._capacity
         # Now, and not when it is written to, which would be a signal.
-        os.posix_fallocate(self.fds[0], start, capacity)
+        os.posix_fallocate(self.fd, start, capacity)
         generation = self._generation + 1
         area = AREAS + 2 * (generation & 1)
         self.words[area], self.words[area + 1] = start, capacity
-        self._map_area(start, capacity)
+        self._map_area(generation, start, capacity)
         self._write(head, old)
-        self.words[GENERATION] = self._generation = generation
-
-    def _map_area(self, start: int, capacity: int) -> None:
-        generation = self._generation
-        self._remap()
-        self._generation = generation
-        self._area, self._capacity = start, capacity
+        self.words[GENERATION] = generation
 
 
-class _Whole:
-    """Holds both locks of a buffer."""
+def _put_nothing(_data: bytes, _size: int) -> int:
+    return 0
 
-    __slots__ = ("_buffer",)
 
-    def __init__(self, buffer: SharedBuffer) -> None:
-        self._buffer = buffer
+def _take_nothing() -> None:
+    return None
 
-    def __enter__(self) -> SharedBuffer:
-        self._buffer.enter_whole()
-        return self._buffer
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._buffer.leave_whole()
+class _FileLock:
+    """What `SharedLocks` is, where there is no C."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def lock(self) -> None:
+        # The others hold it for some microseconds only, and sleeping takes longer than that.
+        for _ in range(SPINS):
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            return
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def unlock(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
 
 
 def _reopen(fd: int) -> int:
@@ -293,19 +287,8 @@ def _reopen(fd: int) -> int:
         os.close(fd)
 
 
-def _lock_file(fd: int) -> None:
-    # The others hold it for some microseconds only, and sleeping takes longer than that.
-    for _ in range(SPINS):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        return
-    fcntl.flock(fd, fcntl.LOCK_EX)
-
-
-def create(limit: float) -> tuple[int, int]:
-    """Return the files of a new, empty queue.
+def create(limit: float) -> int:
+    """Return the file of a new, empty queue.
 
     Args:
         limit: written to the header, for those who append.
@@ -314,8 +297,15 @@ def create(limit: float) -> tuple[int, int]:
         OSError: there is no memory, or no descriptor, for it.
     """
     fd = os.memfd_create("uringtrio shared channel", os.MFD_CLOEXEC)
-    os.ftruncate(fd, HEADER_BYTES + FIRST_CAPACITY_BYTES)
-    os.pwrite(fd, HEADER_BYTES.to_bytes(8, "little"), 8 * AREAS)
-    os.pwrite(fd, FIRST_CAPACITY_BYTES.to_bytes(8, "little"), 8 * (AREAS + 1))
-    os.pwrite(fd, int(min(limit, COUNT_MAX)).to_bytes(8, "little"), 8 * LIMIT)
-    return fd, os.memfd_create("uringtrio shared channel's receivers", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(fd, HEADER_BYTES + FIRST_CAPACITY_BYTES)
+        with mmap.mmap(fd, HEADER_BYTES) as header, memoryview(header).cast("Q") as words:
+            words[AREAS], words[AREAS + 1] = HEADER_BYTES, FIRST_CAPACITY_BYTES
+            words[LIMIT] = int(min(limit, COUNT_MAX))
+            words[IS_IN_C] = HAS_QUEUE_IN_C
+            if HAS_QUEUE_IN_C:
+                init_locks(header)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
