@@ -14,8 +14,10 @@ import pytest
 import uringtrio
 from uringtrio import lowlevel, socket
 from uringtrio._drivers.scripted import ScriptedDriver
-from uringtrio._ops.net import Poll
+from uringtrio._ops.net import LARGE_BYTES_MIN, Poll
 from uringtrio._ops.op import POLLIN
+
+from .traffic import fill
 
 ERESTARTSYS = -512
 
@@ -81,6 +83,10 @@ async def send(sock):
     return await sock.send(b"abcdef")
 
 
+async def send_large(sock):
+    return await sock.send(bytes(LARGE_BYTES_MIN))
+
+
 async def accept(sock):
     accepted, _ = await sock.accept()
     accepted.close()
@@ -95,6 +101,12 @@ async def wait_writable(sock):
     return await sock.wait_writable()
 
 
+def full_pair():
+    left, right = socket.socketpair()
+    fill(left._sock)
+    return left, right
+
+
 def one_tcp():
     return (socket.socket(),)
 
@@ -103,6 +115,7 @@ CASES = [
     Case("Recv", recv, answer_data),
     Case("RecvInto", recv_into, answer_into),
     Case("Send", send, answer_count),
+    Case("SendLarge", send_large, answer_count, full_pair),
     Case("Accept", accept, answer_accept),
     Case("Connect", connect, answer_done, one_tcp),
     Case("Poll", wait_writable, answer_done),

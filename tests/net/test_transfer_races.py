@@ -9,6 +9,7 @@ import uringtrio
 from uringtrio import socket
 from uringtrio._drivers.scripted import ScriptedDriver
 from uringtrio._net.send_file import FileSending
+from uringtrio._ops.net import Send, SendLarge
 from uringtrio._ops.transfer import SendFile
 
 FILE = b"0123456789" * 1000
@@ -315,6 +316,8 @@ def test_cancel_that_stops_an_uncopied_send_in_time(uncopied, is_notified_first)
 def test_refused_uncopied_send_is_copied(uncopied, monkeypatch, number, more):
     refused = set()
     monkeypatch.setattr("uringtrio._net.zero_copy._refused", refused)
+    # As if the socket, which is not connected, had no room.
+    monkeypatch.setattr(SendLarge, "arm", Send.arm)
     kinds = []
 
     def answer(res, **options):
@@ -323,7 +326,7 @@ def test_refused_uncopied_send_is_copied(uncopied, monkeypatch, number, more):
         uncopied.driver.complete(op, res, **options)
 
     uncopied.run(lambda: answer(-number, more=more), lambda: answer(100_000))
-    assert kinds == ["SendZC", "Send"]
+    assert kinds == ["SendZC", "SendLarge"]
     assert (uncopied.outcome, uncopied.sent_bytes) == (None, 100_000)
     # Only what lasts is remembered.
     assert bool(refused) == (number != errno.ENOMEM)

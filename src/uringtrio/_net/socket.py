@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 from uringtrio._errors import BusyResourceError, Cancelled
 from uringtrio._ops.datagram import RecvFrom, SendTo
 from uringtrio._ops.net import (
+    LARGE_BYTES_MIN,
     MSG_NOSIGNAL,
     MSG_WAITALL,
     Accept,
@@ -28,6 +29,7 @@ from uringtrio._ops.net import (
     RecvInto,
     RecvMsg,
     Send,
+    SendLarge,
     SendMsg,
 )
 from uringtrio._ops.op import POLLOUT, Op
@@ -249,6 +251,8 @@ class Socket(SocketType):
         return self._sock.fileno() == -1
 
     def _start_send(self, data: Buffer, flags: int = SEND_ALL_FLAGS) -> Send:
+        if len(data) >= LARGE_BYTES_MIN:
+            return self._write(SendLarge(self._sock, data, flags))
         op = self._writing
         if type(op) is not Send or op.waiter is not None or op.id:
             op = self._write(Send(self._sock))
