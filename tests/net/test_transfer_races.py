@@ -9,7 +9,8 @@ import uringtrio
 from uringtrio import socket
 from uringtrio._drivers.scripted import ScriptedDriver
 from uringtrio._net.send_file import FileSending
-from uringtrio._ops.net import Send, SendLarge
+from uringtrio._ops.net import SendLarge
+from uringtrio._ops.op import Op
 from uringtrio._ops.transfer import SendFile
 
 FILE = b"0123456789" * 1000
@@ -317,7 +318,7 @@ def test_refused_uncopied_send_is_copied(uncopied, monkeypatch, number, more):
     refused = set()
     monkeypatch.setattr("uringtrio._net.zero_copy._refused", refused)
     # As if the socket, which is not connected, had no room.
-    monkeypatch.setattr(SendLarge, "arm", Send.arm)
+    monkeypatch.setattr(SendLarge, "arm", Op.arm)
     kinds = []
 
     def answer(res, **options):
