@@ -17,7 +17,7 @@ BUILD_INPUTS = pyproject.toml setup.py tools/setup.sh \
 .DEFAULT_GOAL = help
 
 help:
-	@echo 'make demo       start an echo server and drive it (CONNS=$(CONNS) SECS=$(SECS) SIZE=$(SIZE) SHARDS=2)'
+	@echo 'make demo       start an echo server and drive it (CONNS=$(CONNS) SECS=$(SECS) SIZE=$(SIZE) SHARDS=$(SHARDS))'
 	@echo 'make test       the default suite on each driver (ARGS="-k recv -x")'
 	@echo 'make test-trio  Trio'\''s own tests on both (ARGS="-k test_sync.py --driver epoll")'
 	@echo 'make lint       ruff check, ruff format --check, mypy --strict'

@@ -48,15 +48,19 @@ def measure_echo(shards: int) -> Figures:
     command = [sys.executable, str(SERVER), "--port=0", "--statistics", f"--shards={shards}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        lines = (server.stdout.readline() for _ in iter(int, 1))
-        # "shard I of N: ('HOST', PORT)", and lines of figures among them.
-        ports = [next(line for line in lines if line.startswith("shard")) for _ in range(shards)]
-        port = ports[0].split()[-1].strip(")")
-        before = os.times()
-        numbers = (port, ECHO_CONNECTIONS, ECHO_BYTES, WARMUP_SECONDS, ECHO_SECONDS, server.pid)
-        figures = run_json(str(machine.build_c("load")), "stream", *map(str, numbers))
-        after = os.times()
-        server.terminate()
+        try:
+            # "shard I of N: ('HOST', PORT)", and lines of figures among them.
+            ports = [
+                next(line for line in server.stdout if line.startswith("shard"))
+                for _ in range(shards)
+            ]
+            port = ports[0].split()[-1].strip(")\n")
+            before = os.times()
+            numbers = (port, ECHO_CONNECTIONS, ECHO_BYTES, WARMUP_SECONDS, ECHO_SECONDS, server.pid)
+            figures = run_json(str(machine.build_c("load")), "stream", *map(str, numbers))
+            after = os.times()
+        finally:
+            server.terminate()
         output, _ = server.communicate()
     last = {}
     for line in output.splitlines():

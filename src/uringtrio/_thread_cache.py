@@ -24,6 +24,8 @@ IDLE_SECONDS = 10.0
 Deliver = Callable[[outcome.Outcome[T]], object]
 _counter = itertools.count()
 
+HAS_AFFINITY = hasattr(os, "sched_getaffinity")
+
 # prctl(2), PR_SET_NAME: names the calling thread, for `ps -L` and debuggers. Not every system has
 # it; pthread_setname_np takes other arguments on each. A PyDLL keeps the GIL for so short a call:
 # 2 % of a hop (benchmark micro.py, thread_hop).
@@ -33,9 +35,11 @@ _prctl = getattr(ctypes.PyDLL(None), "prctl", None)
 
 
 class _Pinned(threading.local):
-    """Of each thread: the CPUs that it was pinned to."""
+    """Of each thread: the CPUs that it is pinned to; None where threads cannot be."""
 
-    cpus: frozenset[int] | None = None
+    def __init__(self) -> None:
+        # Called once in each thread, which starts with those of the one that has started it.
+        self.cpus = frozenset(os.sched_getaffinity(0)) if HAS_AFFINITY else None
 
 
 _pinned = _Pinned()
@@ -60,7 +64,7 @@ class _Worker:
         # A thread inherits that of the one that starts it.
         self.cpus = cpus
         # CPUs to go to before the next job.
-        self._move_to: set[int] | None = None
+        self._move_to: frozenset[int] | None = None
         self._job: tuple[Callable[[], object], Deliver[object], str | None] | None = None
         self._lock = threading.Lock()
         self._lock.acquire()
@@ -71,15 +75,9 @@ class _Worker:
         self._job = (fn, deliver, name)
         self._lock.release()
 
-    def move(self, cpus: frozenset[int] | None, usable: set[int]) -> None:
-        """Go to other CPUs for the next job: to `usable`, where the thread that gives it may run.
-
-        Args:
-            cpus: what that thread was pinned to.
-            usable: the same, or, if it was not pinned, all that it may use.
-        """
-        self.cpus = cpus
-        self._move_to = usable
+    def move(self, cpus: frozenset[int] | None) -> None:
+        """Go to other CPUs for the next job: where the thread that gives it may run."""
+        self.cpus = self._move_to = cpus
 
     def start(self) -> None:
         # In an empty context: from Python 3.14 on a thread may inherit the context variables of
@@ -92,7 +90,6 @@ class _Worker:
             _prctl(PR_SET_NAME, name.encode("ascii", "replace")[:NAME_BYTES_MAX])
 
     def _work(self) -> None:
-        _pinned.cpus = self.cpus
         self._set_name(self._name)
         while True:
             if self._lock.acquire(timeout=IDLE_SECONDS):
@@ -167,5 +164,5 @@ def start_thread_soon(fn: Callable[[], T], deliver: Deliver[T], name: str | None
         worker = _Worker(_idle_workers, cpus)
         worker.start()
     if worker.cpus != cpus:
-        worker.move(cpus, os.sched_getaffinity(0))
+        worker.move(cpus)
     worker.give(fn, deliver, name)  # type: ignore[arg-type]  # T is erased inside

@@ -1,9 +1,11 @@
 """Shared channels between shards: given away, exact, and whole when a process is killed."""
 
+import os
 from math import inf
 
 import pytest
 
+import uringtrio
 from uringtrio import ClosedResourceError, ShardError, open_shared_channel, run_sharded
 from uringtrio._shards import shared_buffer
 
@@ -163,3 +165,22 @@ def test_cancellation_and_a_death_lose_and_double_nothing(tmp_path, size, shards
     got = [int(number) for log in logs for number in log]
     expected = [index * count + n for index in range(0, shards, 2) for n in range(count)]
     assert sorted(got) == expected
+
+
+def test_wakes_are_forgotten_before_the_bytes_that_bring_them(monkeypatch):
+    """A process killed in between leaves others looking in vain, and not unwoken for ever."""
+    send, receive = open_shared_channel(10, kind="process")
+    signalled = []
+    read = os.read
+
+    def look(fd, size):
+        signalled.append(receive._buffer.words[shared_buffer.ITEMS_SIGNALLED])
+        return read(fd, size)
+
+    with send, receive:
+        monkeypatch.setattr(os, "read", look)
+        with pytest.raises(uringtrio.TooSlowError):
+            receive.receive_sync(timeout=0.01)
+        monkeypatch.undo()
+    assert signalled
+    assert set(signalled) == {0}

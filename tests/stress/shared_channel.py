@@ -10,7 +10,6 @@ exactly once.
 
 import argparse
 import collections
-import os
 import random
 import sys
 import time
@@ -134,5 +133,4 @@ def run_all(options):
 
 
 if __name__ == "__main__":
-    random.seed(os.getpid())
     run_all(parse())

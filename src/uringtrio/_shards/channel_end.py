@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 # Bytes that one look takes out of a pipe: more than there are, but after many deaths.
 _DRAIN_BYTES = 4096
+# What poll(2) takes for so many milliseconds is an int; after that, one looks and waits again.
+_POLL_SECONDS_MAX = 1_000_000
 # Without a wait, senders look this seldom whether the receivers have died.
 _LOOK_EVERY = 64
 
@@ -144,9 +146,11 @@ class End:
 
     def drain(self) -> None:
         """Forget the wakes so far: there is nothing to do. The buffer is locked."""
+        # Before the bytes are gone: if this process dies in between, others look in vain. The other
+        # way round nobody would be woken any more.
+        self.buffer.words[self.SIGNALLED] = 0
         with contextlib.suppress(BlockingIOError):
             os.read(self.waits_on, _DRAIN_BYTES)
-        self.buffer.words[self.SIGNALLED] = 0
 
     def others_are_gone(self) -> bool:
         """Say whether no process has a handle of the other direction. The buffer is locked."""
@@ -332,7 +336,7 @@ class Waits:
         try:
             while True:
                 seconds = deadline - time.monotonic()
-                poll.poll(None if seconds == inf else max(seconds, 0) * 1000)
+                poll.poll(min(max(seconds, 0), _POLL_SECONDS_MAX) * 1000)
                 with end.buffer:
                     self.check_open()
                     if attempt():

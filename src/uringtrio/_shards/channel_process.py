@@ -8,7 +8,7 @@ import os
 import pickle
 from math import inf
 from types import NoneType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from uringtrio._errors import ClosedResourceError, WouldBlock
 from uringtrio._scheduler.current import get_task
@@ -23,6 +23,10 @@ from .channel import (
 )
 from .channel_end import ReceiveEnd, SendEnd, Waits
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+E = TypeVar("E", SendEnd, ReceiveEnd)
 T_contra = TypeVar("T_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
@@ -35,6 +39,7 @@ _MARSHAL_VERSION = 2
 _PICKLE_BEGIN = 0x80
 
 
+# No object is b"", so `take() or take()` never takes two.
 def _as_object(data: bytes) -> Any:
     return pickle.loads(data) if data[0] == _PICKLE_BEGIN else marshal.loads(data)
 
@@ -55,7 +60,11 @@ class ProcessSendChannel(SharedSendChannel[T_contra]):
             raise ClosedResourceError
         try:
             if type(value) in _PLAIN:
-                return marshal.dumps(value, _MARSHAL_VERSION)  # type: ignore[arg-type]  # see `_PLAIN`
+                try:
+                    return marshal.dumps(value, _MARSHAL_VERSION)  # type: ignore[arg-type]  # see `_PLAIN`
+                except ValueError:
+                    # Longer than 2 GiB, which only pickle can say.
+                    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
             return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         except Exception as exc:
             raise TypeError(
@@ -181,12 +190,38 @@ def open_process_channel(
     max_buffer_size: float,
 ) -> tuple[SharedSendChannel[Any], SharedReceiveChannel[Any]]:
     """Return a new channel's first handles."""
-    fd = shared.create(max_buffer_size)
-    items_reader, items_writer = os.pipe()
-    room_reader, room_writer = os.pipe()
-    send_end = SendEnd(shared.SharedBuffer(os.dup(fd)), room_reader, items_writer)
-    receive_end = ReceiveEnd(shared.SharedBuffer(fd), items_reader, room_writer)
+    fds: list[int] = []
+    try:
+        fds.append(shared.create(max_buffer_size))
+        fds.append(os.dup(fds[0]))
+        fds += os.pipe()
+        fds += os.pipe()
+    except BaseException:
+        _close_all(fds)
+        raise
+    memory, copy, items_reader, items_writer, room_reader, room_writer = fds
+    try:
+        send_end = _make_end(SendEnd, [copy, room_reader, items_writer])
+    except BaseException:
+        _close_all([memory, items_reader, room_writer])
+        raise
+    receive_end = _make_end(ReceiveEnd, [memory, items_reader, room_writer])
     return ProcessSendChannel(send_end), ProcessReceiveChannel(receive_end)
+
+
+def _make_end(make: Callable[[shared.SharedBuffer, int, int], E], fds: list[int]) -> E:
+    """Return an end that owns the descriptors; if there is an error, they are closed."""
+    memory, *pipes = fds
+    try:
+        return make(shared.SharedBuffer(memory), *pipes)
+    except BaseException:
+        _close_all(pipes)
+        raise
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def rebuild(kind: str, fds: list[int]) -> object:
@@ -196,8 +231,6 @@ def rebuild(kind: str, fds: list[int]) -> object:
         kind: the name of its class.
         fds: what `End.descriptors` said, as descriptors of this process that this owns from now on.
     """
-    memory, waits_on, wakes = fds
-    buffer = shared.SharedBuffer(memory)
     if kind == ProcessSendChannel.__name__:
-        return ProcessSendChannel(SendEnd(buffer, waits_on, wakes))
-    return ProcessReceiveChannel(ReceiveEnd(buffer, waits_on, wakes))
+        return ProcessSendChannel(_make_end(SendEnd, fds))
+    return ProcessReceiveChannel(_make_end(ReceiveEnd, fds))

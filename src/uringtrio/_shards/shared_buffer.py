@@ -4,9 +4,11 @@ Facts. A process may be killed between any two instructions, and then nobody run
 A lock that stays locked, or a queue that is half changed, would stop all the others.
 
 Choice. The queue changes by one store of one word: `TAIL` makes what was written before it part of
-the queue, and `HEAD` lets go of what was copied out. Whatever else is in the header may be wrong
-after a death and then only costs time: a count of waiters that is too high makes for needless
-wakes. The locks are given up for the dead. There are two ways:
+the queue, and `HEAD` lets go of what was copied out. What else is in the header may be too high
+after a death, and only `..._SIGNALLED` must not be: each is set after its byte was written, and
+cleared before it is read. A count of waiters that is too high makes for needless wakes and, where
+the limit is 0, for room that nobody has asked for. The locks are given up for the dead. There are
+two ways:
 
 * in C, `SharedQueue` appends and takes as long as there is nothing else to do. The senders have a
   lock, and the receivers another one; who does more, for example waits, holds both. They are robust
@@ -24,6 +26,7 @@ has two descriptions of areas, and the lowest bit of `GENERATION` says which of 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -96,14 +99,22 @@ class SharedBuffer:
     """
 
     __slots__ = ("_area", "_capacity", "_generation", "_header", "_is_retired", "_lock", "_locks",
-                 "_map", "_queue", "_view", "fd", "put", "take", "words")  # fmt: skip
+                 "_queue", "_view", "fd", "put", "take", "words")  # fmt: skip
 
     def __init__(self, fd: int) -> None:
         # A copy of a descriptor would share its lock with the original.
         self.fd = _reopen(fd)
+        try:
+            self._open()
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def _open(self) -> None:
         self._header = mmap.mmap(self.fd, HEADER_BYTES)
         self.words = memoryview(self._header).cast("Q")
-        # The threads of this process share the other locks.
+        # For the threads of this process: flock(2) does not tell them apart, and no lock in the
+        # header tells who comes after the last user that this is retired.
         self._lock = threading.Lock()
         self._is_retired = False
         is_in_c = self.words[IS_IN_C]
@@ -116,22 +127,24 @@ class SharedBuffer:
         self._queue: SharedQueue | None = None
         self.put: Callable[[bytes, int], int] = _put_nothing
         self.take: Callable[[], bytes | None] = _take_nothing
-        self._remap()
+        self._generation = -1
+        self._follow()
 
-    def _remap(self) -> None:
-        """Map the file as long as it is now."""
+    def _follow(self) -> None:
+        """Map the file as long as it is now, if another process has moved the queue."""
         generation = self.words[GENERATION]
-        area = AREAS + 2 * (generation & 1)
-        self._map_area(generation, self.words[area], self.words[area + 1])
+        if generation != self._generation:
+            area = AREAS + 2 * (generation & 1)
+            self._map_area(generation, self.words[area], self.words[area + 1])
 
     def _map_area(self, generation: int, start: int, capacity: int) -> None:
         # What was mapped before goes when the last thread has done with it.
-        self._map = mmap.mmap(self.fd, 0)
-        self._view = memoryview(self._map)
+        memory = mmap.mmap(self.fd, 0)
+        self._view = memoryview(memory)
         self._area, self._capacity = start, capacity
         self._generation = generation
         if self.words[IS_IN_C]:
-            self._queue = SharedQueue(self._header, self._map, generation)
+            self._queue = SharedQueue(self._header, memory, generation)
             self.put, self.take = self._queue.put, self._queue.take
 
     def retire(self) -> None:
@@ -143,7 +156,7 @@ class SharedBuffer:
     def close(self) -> None:
         """Let go of the memory; the file is gone when the last process has."""
         self._queue, self.put, self.take = None, _put_nothing, _take_nothing
-        del self._locks, self._view, self._map, self.words, self._header
+        del self._locks, self._view, self.words, self._header
         os.close(self.fd)
 
     def __enter__(self) -> Self:
@@ -159,13 +172,14 @@ class SharedBuffer:
         if self._is_retired:
             # Another thread has closed the last handle just now.
             raise ClosedResourceError
-        self._locks.lock()
-        if self.words[GENERATION] != self._generation:
-            try:
-                self._remap()
-            except BaseException:
+        try:
+            self._locks.lock()
+        except BaseException:
+            # They cannot be had; or a signal handler raises, KeyboardInterrupt for one, when they
+            # are ours already.
+            with contextlib.suppress(PermissionError):
                 self._locks.unlock()
-                raise
+            raise
 
     def __exit__(
         self,
@@ -173,8 +187,10 @@ class SharedBuffer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._locks.unlock()
-        self._lock.release()
+        try:
+            self._locks.unlock()
+        finally:
+            self._lock.release()
 
     def count(self) -> int:
         """Return how many objects there are."""
@@ -190,6 +206,7 @@ class SharedBuffer:
         size = len(data)
         if size > OBJECT_BYTES_MAX:
             raise ValueError(f"an object of {size} bytes is too big for a shared channel")
+        self._follow()
         tail = self.words[TAIL]
         used = (tail - self.words[HEAD]) & PLACE_MASK
         if used + PREFIX_BYTES + size > self._capacity:
@@ -201,7 +218,12 @@ class SharedBuffer:
         self.words[TAIL] = (number << PLACE_BITS | place) & WORD_MASK
 
     def pop(self) -> bytes:
-        """Remove the first object, of which there must be one, and return it."""
+        """Remove the first object, of which there must be one, and return it.
+
+        Raises:
+            OSError: there is no descriptor left to map it with (EMFILE, ENFILE); it stays there.
+        """
+        self._follow()
         head = self.words[HEAD]
         place = head & PLACE_MASK
         size = int.from_bytes(self._read(place, PREFIX_BYTES), sys.byteorder)
@@ -298,7 +320,8 @@ def create(limit: float) -> int:
     """
     fd = os.memfd_create("uringtrio shared channel", os.MFD_CLOEXEC)
     try:
-        os.ftruncate(fd, HEADER_BYTES + FIRST_CAPACITY_BYTES)
+        # As in `_grow`.
+        os.posix_fallocate(fd, 0, HEADER_BYTES + FIRST_CAPACITY_BYTES)
         with mmap.mmap(fd, HEADER_BYTES) as header, memoryview(header).cast("Q") as words:
             words[AREAS], words[AREAS + 1] = HEADER_BYTES, FIRST_CAPACITY_BYTES
             words[LIMIT] = int(min(limit, COUNT_MAX))
