@@ -114,6 +114,15 @@ def test_without_a_run_it_says_so():
     assert file.getvalue() == f"tasks of process {os.getpid()}: no run in the main thread\n"
 
 
+def kill_in_turn(file, done):
+    """Send a signal each time the last one is answered; else a busy machine did nothing else."""
+    sent = 0
+    while not done.wait(0.0005):
+        if file.dumps == sent:
+            sent += 1
+            kill()
+
+
 def test_signal_between_any_two_bytecodes_disturbs_nothing(run):
     """The handler looks at tasks, scopes and nurseries that are just being changed."""
 
@@ -144,18 +153,10 @@ def test_signal_between_any_two_bytecodes_disturbs_nothing(run):
             assert text.startswith("tasks of process")
             self.dumps += 1
 
-    def send():
-        sent = 0
-        while not done.wait(0.0005):
-            # One at a time: on a busy machine nothing but the handler would run.
-            if file.dumps == sent:
-                sent += 1
-                kill()
-
     done = threading.Event()
     file = Counting()
     with lowlevel.dump_task_tree_on(SIGNAL, file):
-        thread = threading.Thread(target=send)
+        thread = threading.Thread(target=kill_in_turn, args=(file, done))
         thread.start()
         try:
             run(main)

@@ -161,3 +161,24 @@ def test_position_of_a_shared_descriptor_is_after_the_last_line(run, path):
     run(main)
     assert os.lseek(fd, 0, os.SEEK_CUR) == len(b"".join(LINES[:3]))
     os.close(fd)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_several_tasks_share_the_lines(run, path, mode):
+    lines = []
+
+    async def main():
+        async with await opened(path, mode) as file:
+
+            async def take():
+                async for line in file:
+                    lines.append(line)
+                    if len(lines) % 3 == 0:
+                        await uringtrio.lowlevel.checkpoint()
+
+            async with uringtrio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(take)
+
+    run(main)
+    assert sorted(lines) == sorted(expected(mode))

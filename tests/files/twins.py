@@ -100,7 +100,7 @@ def programs(draw):
         drawn = [step for step in drawn if step[0] != "seek" or step[1] >= 0]
     if "+" in mode and options.get("encoding") == "iso2022_jp":
         # `open` starts its decoder in a state that none is in, and the decoder reads beyond its
-        # own table (CPython issue 153603).
+        # own table.
         drawn = [s for s in drawn if s[0] != "return" and s != ("seek", 0, 1)]
     if options["mode"] == "a+b":
         # What is read right after a write that was not flushed, `open` leaves open.

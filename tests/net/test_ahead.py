@@ -555,3 +555,25 @@ def test_op_says_what_it_is(run, connection):
                 assert "RecvMultishot" in repr(stream.socket._reading)
 
     run(main)
+
+
+def test_socket_that_receives_ahead_is_not_closed_in_another_run(run, connection):
+    errors = []
+
+    async def main():
+        async with connection() as (peer, stream):
+            del peer
+
+            async def close():
+                with pytest.raises(
+                    RuntimeError, match="must be called from async context"
+                ) as caught:
+                    stream.socket.close()
+                errors.append(caught.value)
+
+            if is_armed():
+                await to_thread.run_sync(uringtrio.run, close)
+                assert is_armed()
+                assert len(errors) == 1
+
+    run(main)

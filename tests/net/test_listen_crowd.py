@@ -92,3 +92,52 @@ def test_error_behind_the_first_is_left_to_the_next_accept(
     monkeypatch.setattr(stdlib.socket, "accept", fail_once)
     assert len(serve_crowd(10)) == 10
     assert not caplog.records
+
+
+class Wrapper(abc.Listener):
+    """Passes on whatever it has not itself."""
+
+    def __init__(self, listener):
+        self._listener = listener
+
+    def __getattr__(self, name):
+        return getattr(self._listener, name)
+
+    async def accept(self):
+        return "wrapped", await self._listener.accept()
+
+    async def aclose(self):
+        await self._listener.aclose()
+
+
+def test_listener_that_wraps_another_is_asked_itself(run):
+    handled = []
+
+    async def handler(_stream):
+        raise AssertionError("not asked")
+
+    async def main():
+        (listener,) = await uringtrio.open_tcp_listeners(0, host="127.0.0.1")
+        with contextlib.ExitStack() as clients:
+            for _ in range(3):
+                address = listener.socket.getsockname()
+                clients.enter_context(stdlib.create_connection(address))
+            wrapper = Wrapper(listener)
+            assert wrapper._accept_nowait
+            async with uringtrio.open_nursery() as nursery:
+
+                async def handle(pair):
+                    word, stream = pair
+                    handled.append(word)
+                    await stream.aclose()
+                    if len(handled) == 3:
+                        nursery.cancel_scope.cancel()
+
+                class Handlers:
+                    def start_soon(self, _run_handler, pair, _handler):
+                        nursery.start_soon(handle, pair)
+
+                await uringtrio.serve_listeners(handler, [wrapper], handler_nursery=Handlers())
+
+    run(main)
+    assert handled == ["wrapped"] * 3

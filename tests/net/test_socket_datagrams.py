@@ -368,3 +368,24 @@ def test_close_wakes_who_waits_for_a_datagram(run, settle):
             os.fstat(fd)
 
     run(main)
+
+
+def test_sender_whose_own_buffer_is_full_keeps_no_cpu_busy(run, tmp_path):
+    path = str(tmp_path / "receiver")
+
+    async def main():
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+        ):
+            await receiver.bind(path)
+            with uringtrio.move_on_after(0.1):
+                while True:
+                    await sender.sendto(bytes(60_000), path)
+            before = lowlevel.current_statistics().io_statistics.enters
+            with uringtrio.move_on_after(0.1) as scope:
+                await sender.sendto(bytes(60_000), path)
+            assert scope.cancelled_caught
+            assert lowlevel.current_statistics().io_statistics.enters - before < 20
+
+    run(main)

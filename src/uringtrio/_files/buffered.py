@@ -40,7 +40,9 @@ class BufferedFile(Sealed, BinaryFile):
         line = await self.readline()
         if not line:
             raise StopAsyncIteration
-        self._begin_iteration()
+        # Another task may have come in between, when the line had been read.
+        if self._lines is NO_LINES and not (self._turn.is_taken or self._is_dirty):
+            self._begin_iteration()
         return line
 
     def _begin_iteration(self) -> None:

@@ -196,7 +196,7 @@ class Decoded:
             _, flags = self._bytes_codec.getstate()
             if not flags:
                 # Of a position that says no state. Those of ISO 2022 are never in this one, and
-                # crash if they are put into it (CPython issue 153603).
+                # crash the process if they are put into it.
                 self._bytes_codec.reset()
 
     def clear(self) -> None:

@@ -138,7 +138,7 @@ class Path(pathlib.PurePath):
         try:
             return self._info
         except AttributeError:
-            self._info = PathInfo(self)
+            self._info = PathInfo(type(self)(self))
             return self._info
 
     async def samefile(self, other_path: StrPath) -> bool:

@@ -145,8 +145,8 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
             decoded.mark(decoded.text.tell() - len(text))
             try:
                 while left:
-                    size = max(int(left * decoded.char_bytes), CHUNK_BYTES)
-                    if not decoded.feed(await self._binary.read1(size)):
+                    wanted_bytes = max(int(left * decoded.char_bytes), CHUNK_BYTES)
+                    if not decoded.feed(await self._binary.read1(wanted_bytes)):
                         break
                     parts.append(decoded.text.read(left))
                     left -= len(parts[-1])

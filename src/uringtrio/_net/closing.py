@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from uringtrio._errors import ClosedResourceError
+from uringtrio._ops.receive_ahead import RecvMultishot
 from uringtrio._scheduler.current import CURRENT, get_runner, refuse_resume
 
 if TYPE_CHECKING:
@@ -28,7 +29,14 @@ def check_run(ops: Sequence[Op]) -> None:
     for op in ops:
         if op.waiter is not None and op.waiter._runner is not CURRENT.runner:
             refuse_resume(op.waiter, CLOSING)
-    get_runner(CLOSING)
+    runner = get_runner(CLOSING)
+    for op in ops:
+        # No task waits for what is received ahead, but it knows its run.
+        if isinstance(op, RecvMultishot) and op.runner is not runner:
+            raise RuntimeError(
+                f"{CLOSING} must be called from async context, in the run that receives from it: "
+                "from another thread use uringtrio.from_thread.run_sync()"
+            )
 
 
 def close_after(fd: int, ops: Sequence[Op]) -> None:

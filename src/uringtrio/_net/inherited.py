@@ -5,6 +5,7 @@ Source: sd_listen_fds(3).
 
 from __future__ import annotations
 
+import errno
 import os
 import socket as stdlib
 
@@ -51,9 +52,10 @@ def inherited_listeners() -> list[SocketListener]:
             os.set_inheritable(fd, False)
             sockets.append(stdlib.socket(fileno=fd))
         return [SocketListener(from_stdlib_socket(sock)) for sock in sockets]
-    except BaseException:
+    except BaseException as exc:
         for sock in sockets:
             sock.close()
-        # None of the others is anybody's now.
-        os.closerange(FIRST_FD + len(sockets), fds.stop)
+        # None of the others is anybody's now, unless fewer were passed than was said.
+        if not (isinstance(exc, OSError) and exc.errno == errno.EBADF):
+            os.closerange(FIRST_FD + len(sockets), fds.stop)
         raise

@@ -263,8 +263,8 @@ async def _serve_one_listener(
     handler_nursery: Any,
     handler: Callable[[ResourceT], Awaitable[Any]],
 ) -> None:
-    # Only our own listeners have it.
-    accept_nowait = getattr(listener, "_accept_nowait", lambda: None)
+    # Only our own have it; one that passes attributes on to another must be asked itself.
+    accept_nowait = getattr(type(listener), "_accept_nowait", lambda _: None)
     async with listener:
         while True:
             try:
@@ -284,7 +284,7 @@ async def _serve_one_listener(
                 while stream is not None:
                     handler_nursery.start_soon(_run_handler, stream, handler)
                     count += 1
-                    stream = accept_nowait() if count < ACCEPTED_MAX else None
+                    stream = accept_nowait(listener) if count < ACCEPTED_MAX else None
 
 
 async def serve_listeners(

@@ -142,7 +142,7 @@ class FileSending:
     async def _spliced(self, socket: Socket, hold: Hold, size: int, end: int) -> int:
         """Send by a pipe that is filled while others run, and emptied when the socket has room."""
         fd = socket._sock.fileno()
-        with SplicePipe(SEND_FILE_BYTES) as pipe:
+        with SplicePipe() as pipe:
             op = Splice(self._fd, pipe.writer, min(size, pipe.size), offset=self._position())
             count: int = await op
             left = count

@@ -59,7 +59,7 @@ class SplicePipe:
 
 
 class RunPipe:
-    """The pipe that all files of a run are sent through, each time from empty to empty.
+    """The pipe that a run sends through what is in memory, each time from empty to empty.
 
     A pipe for each of them would hold up to 1 MiB for as long as a slow peer takes, and a user
     cannot have many, see `PIPE_BYTES`. It stays open while it is entered, by any number of tasks.

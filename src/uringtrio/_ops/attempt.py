@@ -13,6 +13,10 @@ class Attempt(Op):
     __slots__ = ()
 
     def arm(self, task: Any) -> None:
+        if self.arms_first:
+            # Whoever sets it knows that it would have to wait.
+            super().arm(task)
+            return
         if task._scope._effectively_cancelled or task._ki_pending:
             task._interrupt_now()
             return

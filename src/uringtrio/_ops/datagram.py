@@ -9,14 +9,17 @@ the driver has something to do only if it would have to wait.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
-from socket import AF_UNIX, MSG_PEEK
+import struct
+import termios
+from socket import AF_UNIX
 from typing import TYPE_CHECKING, Any
 
 from uringtrio._errors import BusyResourceError
 
 from .attempt import Attempt
-from .net import NEVER_AHEAD, SendMsg, SocketOp
+from .net import MSG_NOSIGNAL, MSG_PEEK, NEVER_AHEAD, SendMsg, SocketOp
 from .op import POLLIN, Op
 
 if TYPE_CHECKING:
@@ -26,9 +29,6 @@ if TYPE_CHECKING:
     from .receive_ahead import RecvMultishot
     from .sockaddr import Address
 
-
-# Not the enum's: its `|` takes 1.5 us (benchmarks/network.py, datagrams).
-MSG_NOSIGNAL = int(socket.MSG_NOSIGNAL)
 
 # How many receives are not tried after one that was tried in vain, which costs as much as the
 # waiting: so it is with a peer that answers.
@@ -56,7 +56,8 @@ class RecvFrom(Attempt, SocketOp):
         self._waits = 0
 
     def arm(self, task: Any) -> None:
-        if self._waits:
+        # Readiness is not about what these ask for.
+        if self._waits and not self.flags & NEVER_AHEAD:
             self._waits -= 1
             Op.arm(self, task)
             return
@@ -84,6 +85,15 @@ class RecvFrom(Attempt, SocketOp):
         del res
         received, self._received = self._received, None
         return received
+
+
+def _has_room(sock: socket.socket) -> bool:
+    """Say whether it is not the buffer of `sock` itself that is full.
+
+    Not by readiness, which comes only when three quarters of it are free.
+    """
+    (queued_bytes,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+    return bool(queued_bytes < sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
 
 
 class SendTo(Attempt, SendMsg):
@@ -128,7 +138,12 @@ class SendTo(Attempt, SendMsg):
                     "another task is already sending through this socket"
                 ) from None
             # Not while it waits: the driver has it under the descriptor.
-            if not self.id and self._address is not None and self.sock.family == AF_UNIX:
+            if (
+                not self.id
+                and self._address is not None
+                and self.sock.family == AF_UNIX
+                and _has_room(self.sock)
+            ):
                 self._look_out(data)
             raise
 
@@ -138,7 +153,7 @@ class SendTo(Attempt, SendMsg):
         A Unix socket can be written to, says the kernel, when its own buffer has room. Whether the
         receiver's queue has, it says only of sockets that are connected to that.
         """
-        # If it fails, the receiver is gone, which the next try will say.
+        # If it fails, the receiver is gone, as the next try will say, or descriptors are short.
         with contextlib.suppress(OSError):
             lookout = _Lookout(socket.socket(AF_UNIX, socket.SOCK_DGRAM))
             lookout.sock.setblocking(False)

@@ -66,7 +66,7 @@ class _Transfer(Op):
         pins: (the buffer, the ring's pin of it); the last completion lets it go.
     """
 
-    __slots__ = ("_offset", "_position")
+    __slots__ = ("_offset", "_position_before")
 
     _is_write: ClassVar[bool] = False
 
@@ -77,7 +77,7 @@ class _Transfer(Op):
         self.pins = (buffer, None)
         self._offset = offset
         # The file's position before, if a ring is to move it; else -1.
-        self._position = -1
+        self._position_before = -1
         # The descriptor may be a blocking one.
         self.arms_first = True
 
@@ -87,7 +87,7 @@ class _Transfer(Op):
         pin = ring.pin(buffer, writable=not self._is_write)
         self.pins = (buffer, pin)
         if self._offset < 0 and not self.interest:
-            self._position = _position(self.fd)
+            self._position_before = _position(self.fd)
             self.is_indirect = True
         return pin, min(len(pin), TRANSFER_BYTES_MAX)
 
@@ -95,7 +95,7 @@ class _Transfer(Op):
         # The kernel leaves the position where it was if the op ended in a device's interrupt, as
         # with O_DIRECT, or if a part of it was done when the rest failed (Linux 6.18): the next
         # write would overwrite this one.
-        before, self._position = self._position, -1
+        before, self._position_before = self._position_before, -1
         if res and before >= 0 and _position(self.fd) == before:
             # Files of the kernel's that ignore their position may refuse to be moved.
             with contextlib.suppress(OSError):

@@ -6,7 +6,7 @@ Nothing of it passes through the memory of the process, which would cost two cop
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .attempt import Attempt
 from .net import MSG_NOSIGNAL, Send, SocketOp
@@ -120,13 +120,6 @@ class SendFile(Attempt, SocketOp):
         self._count = min(count, SEND_FILE_BYTES)
         self._pipe = pipe
         self._flags = SPLICE_F_NONBLOCK | SPLICE_F_MORE * is_more
-
-    def arm(self, task: Any) -> None:
-        # Whoever sets it knows that the socket is full.
-        if self.arms_first:
-            Op.arm(self, task)
-        else:
-            super().arm(task)
 
     def prepare(self, ring: Ring) -> int:
         return self.prepare_poll(ring)

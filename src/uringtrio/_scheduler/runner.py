@@ -145,7 +145,7 @@ class Runner:
             if sniffio_library.name == LIBRARY:
                 coro = context.run(async_fn, *args)
             else:
-                # No task is running: the host of a guest run calls this, or another thread.
+                # No task is running: the host of a guest run calls this, or a thread without a run.
                 if CURRENT.runner is not self:
                     raise RuntimeError(
                         "nursery.start_soon() must be called from async context, in the run of "

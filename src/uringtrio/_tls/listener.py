@@ -74,8 +74,8 @@ class SSLListener(Sealed, Listener[SSLStream[StreamT]], Generic[StreamT]):
 
     def _accept_nowait(self) -> SSLStream[StreamT] | None:
         """As that of `SocketListener`, if `transport_listener` has it."""
-        accept_nowait = getattr(self.transport_listener, "_accept_nowait", lambda: None)
-        transport_stream = accept_nowait()
+        transport = self.transport_listener
+        transport_stream = getattr(type(transport), "_accept_nowait", lambda _: None)(transport)
         return None if transport_stream is None else self._wrap(transport_stream)
 
     async def aclose(self) -> None:
