@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import select
 import socket as stdlib
 
 import pytest
@@ -387,5 +388,28 @@ def test_sender_whose_own_buffer_is_full_keeps_no_cpu_busy(run, tmp_path):
                 await sender.sendto(bytes(60_000), path)
             assert scope.cancelled_caught
             assert lowlevel.current_statistics().io_statistics.enters - before < 20
+
+    run(main)
+
+
+def test_urgent_data_is_received_after_a_receive_that_had_to_wait(run, settle):
+    async def main():
+        with socket.socket() as listener:
+            await listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            with socket.socket() as client:
+                await client.connect(listener.getsockname())
+                server, _ = await listener.accept()
+                with server:
+                    async with uringtrio.open_nursery() as nursery:
+                        nursery.start_soon(server.recvfrom, 10)
+                        await settle()
+                        await client.send(b"a")
+                    await client.send(b"!", socket.MSG_OOB)
+                    # It is not what a socket becomes readable for.
+                    with select.epoll() as epoll:
+                        epoll.register(server.fileno(), select.EPOLLPRI)
+                        await uringtrio.to_thread.run_sync(epoll.poll)
+                    assert (await server.recvfrom(1, socket.MSG_OOB))[0] == b"!"
 
     run(main)
