@@ -16,12 +16,8 @@
 #include "shared_queue.h"
 
 /* Of a word of HEAD or TAIL: the number of the object, above its place in bytes. */
-#define UT_PLACE_BITS 36
 #define UT_PLACE_MASK ((UINT64_C(1) << UT_PLACE_BITS) - 1)
 #define UT_COUNT_MASK ((UINT64_C(1) << (64 - UT_PLACE_BITS)) - 1)
-
-/* Every so many objects, a sender goes the long way and looks whether the receivers live. */
-#define UT_LOOK_EVERY 64
 
 /* Attempts to take a lock before sleeping until it is free, a few microseconds together: the others
  * hold it for less, and sleeping takes longer. */

@@ -24,6 +24,10 @@ enum ut_queue_word {
     UT_HEADER_WORDS = 48
 };
 
+/* The bits of a place in bytes, in a word of HEAD or TAIL; and how seldom a sender goes the long
+ * way to look whether the receivers live. Both are in `_shards/shared_buffer.py` too. */
+enum { UT_PLACE_BITS = 36, UT_LOOK_EVERY = 64 };
+
 /* Make the two locks, which outlive the death of whoever holds them. `words` is the header. */
 int ut_queue_init(uint64_t *words);
 

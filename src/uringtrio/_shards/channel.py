@@ -101,7 +101,8 @@ class SharedSendChannel(_Handle, SendChannel[T_contra], Generic[T_contra]):
         """Send `value` if that can be done without waiting. From any thread.
 
         Raises:
-            WouldBlock: the buffer is full, and nobody waits to receive.
+            WouldBlock: the buffer is full, and nobody waits to receive; between processes, of the
+                tasks of one run that wait only the first counts.
             ClosedResourceError: this handle is closed.
             BrokenResourceError: all receive handles are closed, or their processes have died.
             TypeError: the channel is between processes, and `value` cannot be pickled.

@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 _DRAIN_BYTES = 4096
 # What poll(2) takes for so many milliseconds is an int; after that, one looks and waits again.
 _POLL_SECONDS_MAX = 1_000_000
-# Without a wait, senders look this seldom whether the receivers have died.
-_LOOK_EVERY = 64
 
 
 class End:
@@ -191,7 +189,7 @@ class SendEnd(End):
         # Without a buffer, there is room for what those who wait are about to take.
         is_full = buffer.count() >= (words[shared.LIMIT] or words[shared.RECEIVERS_WAITING])
         if (
-            words[shared.RECEIVERS_OPEN] == 0 or is_full or number % _LOOK_EVERY == 0
+            words[shared.RECEIVERS_OPEN] == 0 or is_full or number % shared.LOOK_EVERY == 0
         ) and self.others_are_gone():
             raise BrokenResourceError("all receive handles of this shared channel are closed")
         if is_full:

@@ -68,6 +68,9 @@ FIRST_CAPACITY_BYTES = 1 << 16
 PREFIX_BYTES = 4
 OBJECT_BYTES_MAX = (1 << 32) - 1
 
+# Without a wait, senders look this seldom whether the receivers have died.
+LOOK_EVERY = 64
+
 PLACE_BITS = 36
 PLACE_MASK = (1 << PLACE_BITS) - 1
 WORD_MASK = (1 << 64) - 1
