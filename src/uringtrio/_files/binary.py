@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from math import inf
 from typing import TYPE_CHECKING, Any, Final, final
 
 from uringtrio._abc import Sealed
@@ -18,6 +17,7 @@ from uringtrio._scheduler.traps import (
 from uringtrio._sync.event import Event
 from uringtrio._threads.to_thread import run_sync
 
+from .lines import collect_lines
 from .positional import Positional
 from .turn import Turn
 from .wrapper import AsyncIOWrapper
@@ -229,18 +229,7 @@ class BinaryFile(Positional, AsyncIOWrapper[Any]):
 
         Checkpoint: as `read`, for each time that it fills the buffer.
         """
-        lines: list[Any] = []
-        size = 0
-        limit = hint if hint is not None and hint > 0 else inf
-        async for line in self:
-            lines.append(line)
-            if limit == inf:
-                # Those that are there already, without an async step for each.
-                lines.extend(self._lines)
-            size += len(line)
-            if size > limit:
-                break
-        return lines
+        return await collect_lines(self, hint)
 
     async def write(self, data: Any, /) -> int:
         """Write `data`, or put it into the buffer.

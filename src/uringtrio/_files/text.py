@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import io
 import os
-from math import inf
 from typing import TYPE_CHECKING, Any, Final, final
 
 from uringtrio._abc import Sealed
@@ -17,6 +16,7 @@ from uringtrio._scheduler.cancel import CancelScope
 from uringtrio._scheduler.traps import checkpoint_if_cancelled
 
 from .decoded import NO_LINES, Cookie, Decoded
+from .lines import collect_lines
 from .turn import Turn
 from .wrapper import AsyncIOWrapper
 
@@ -212,18 +212,7 @@ class TextFile(Sealed, AsyncIOWrapper[Any]):
 
         Checkpoint: as `read`, for each chunk.
         """
-        lines: list[str] = []
-        size = 0
-        limit = hint if hint is not None and hint > 0 else inf
-        async for line in self:
-            lines.append(line)
-            if limit == inf:
-                # Those that are there already, without an async step for each.
-                lines.extend(self._lines)
-            size += len(line)
-            if size > limit:
-                break
-        return lines
+        return await collect_lines(self, hint)
 
     async def write(self, text: str, /) -> int:
         """Write `text`, or put it into the buffer, with the line ends that the file was opened for.
